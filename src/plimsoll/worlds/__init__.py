@@ -1,0 +1,1 @@
+"""Where it runs: each world observes and applies; worlds do not know each other."""

@@ -1,0 +1,21 @@
+"""Where models come from: one function fetches any source whole, one cache keeps what came.
+
+`fetch` gives an Artifact for `builtin:`, `file:`, `hf://`, `https://` and `s3://`. One file per
+scheme, one table in `fetch`; how the cache lies on the disk is written in `cache`.
+"""
+
+from plimsoll.worlds.local.sources.artifact import Artifact, Progress
+from plimsoll.worlds.local.sources.cache import Cache, CacheEntry, default_root
+from plimsoll.worlds.local.sources.fetch import fetch, locate
+from plimsoll.worlds.local.sources.patience import Patience
+
+__all__ = [
+    "Artifact",
+    "Cache",
+    "CacheEntry",
+    "Patience",
+    "Progress",
+    "default_root",
+    "fetch",
+    "locate",
+]
