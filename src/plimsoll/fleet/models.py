@@ -148,7 +148,8 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     driver         who carries it out in a cluster: Plimsoll's operator, KEDA or the plain HPA
     target         what one replica should carry, in the policy's own measure: waiting requests,
                    share of the KV cache (0 to 1), requests in flight; by default from the plan
-    cooldown       how long a replica must have been unneeded before it is stopped
+    cooldown       how long a model with `min: 0` must have had no request before its last replica
+                   is stopped
     stabilization  how long fewer replicas must have been enough before the number goes down
     warm           ready replicas kept beyond those that the load needs
     whenBlind      replicas while the signal cannot be read; by default as many as there are

@@ -5,6 +5,9 @@ import json
 import logging
 import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -210,6 +213,28 @@ def test_a_repository_that_is_not_there_is_said(hub: Hub, get: Fetch) -> None:
 def test_a_revision_that_is_not_there_is_said(hub: Hub, get: Fetch) -> None:
     with pytest.raises(SourceError, match="no revision `v9`"):
         get("hf://acme/one@v9")
+
+
+def test_without_an_endpoint_the_library_names_the_hub(tmp_path: Path) -> None:
+    # A process of its own: the library reads its environment once. Offline, it asks nobody.
+    program = (
+        "import sys; from pathlib import Path; from plimsoll.errors import SourceError\n"
+        "from plimsoll.worlds.local.sources import Cache, fetch\n"
+        "try:\n"
+        "    fetch('hf://acme/one', cache=Cache(Path(sys.argv[1])),"
+        " progress=lambda **_: None, cancelled=lambda: False)\n"
+        "except SourceError as error:\n"
+        "    print(error.code)\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env={**kept, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "source.offline", done.stderr
 
 
 def test_a_hub_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, get: Fetch) -> None:

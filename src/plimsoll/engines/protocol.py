@@ -1,0 +1,129 @@
+"""What an engine adapter says: placement -> command, metrics text -> counts. Pure both ways.
+
+Adding an engine is one file with one object of this protocol, one line in the table of
+`engines/__init__.py`, and one golden file; the conformance suite then runs over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+from plimsoll.plan.types import Placement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an engine can do, so that nobody asks its name.
+
+    formats          weight formats it reads: `gguf`, `safetensors`
+    tasks            `chat`, `completion`, `embedding`
+    accelerators     `cpu`, `cuda`, `rocm`
+    cancels          a closed connection frees the slot of a streamed answer
+    cancels_whole    a closed connection also frees the slot of an answer that is not streamed
+    continues        a chat can be continued from a partial assistant message
+    drains_itself    finishes its streams after SIGTERM (else whoever stops it waits first)
+    counts_tokens    its metrics carry prompt and generated token counters
+    stream_fields    fields to add to every streamed request, so that a closed connection is
+                     noticed while the prompt is still being read
+    """
+
+    formats: frozenset[str]
+    tasks: frozenset[str]
+    accelerators: frozenset[str]
+    cancels: bool
+    cancels_whole: bool
+    continues: bool
+    drains_itself: bool
+    counts_tokens: bool
+    stream_fields: Mapping[str, bool] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """An HTTP GET that tells one fact; any status in `ok` means yes.
+
+    loading  statuses that mean alive, but still loading
+    """
+
+    path: str
+    ok: frozenset[int] = frozenset({200})
+    loading: frozenset[int] = frozenset({503})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """How a replica is asked to end.
+
+    signal         name of the signal, such as `SIGTERM`
+    wait_idle      whoever stops it must first wait until its counts say idle
+    grace_seconds  between the signal and SIGKILL
+    """
+
+    signal: str = "SIGTERM"
+    wait_idle: bool = True
+    grace_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What to run, the same words for a process and for a container.
+
+    argv     program and arguments; argv[0] is the engine's own program name
+    env      variables it needs beside the inherited ones
+    ready    when requests may be sent
+    metrics  path of the Prometheus text, or None
+    """
+
+    argv: tuple[str, ...]
+    ready: Probe
+    drain: Drain
+    metrics: str | None
+    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What an engine says of itself in one scrape. None where it does not say.
+
+    running           requests it works on now
+    waiting           requests it queues
+    kv_usage          share of the KV cache in use, 0..1
+    prompt_tokens     counter since start
+    generated_tokens  counter since start
+    """
+
+    running: int
+    waiting: int
+    kv_usage: float | None = None
+    prompt_tokens: int | None = None
+    generated_tokens: int | None = None
+
+
+class Engine(Protocol):
+    """One engine adapter; see the module's docstring."""
+
+    @property
+    def name(self) -> str:
+        """The word used in the fleet file."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    def command(self, place: Placement, *, weights: str, host: str, port: int) -> Command:
+        """How to run one replica.
+
+        weights  path of the fetched file or folder on the machine that will run it
+        host     address to listen on
+        port     port to listen on
+        """
+        ...
+
+    def counts(self, metrics: str) -> Counts:
+        """Read Prometheus text. Raises FormatError when a metric that must be there is not."""
+        ...
