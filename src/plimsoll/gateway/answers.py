@@ -1,0 +1,303 @@
+"""What an engine's answer must be before a caller may have it: streamed, whole, or assembled.
+
+Each takes the head and the data of one try and either yields bytes for the caller or raises
+TryFailed; garbage never becomes a success.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from plimsoll.errors import Failed
+from plimsoll.gateway.assemble import Assembler, EngineEventError, as_stream
+from plimsoll.gateway.errors import Refused
+from plimsoll.gateway.events import DONE, EventSplitter, begins, payloads, without_progress
+from plimsoll.gateway.settings import GatewaySettings
+from plimsoll.gateway.surfaces import Call
+from plimsoll.gateway.upstream import Head
+from plimsoll.policy.retry import Failure
+from plimsoll.units import size
+
+_LONGEST = 2000  # characters of an engine's own message that are passed on
+_EVENTS = b"text/event-stream"
+
+
+class TryFailed(Failed):
+    """One try at a replica did not bring an answer.
+
+    failure  how it failed
+    refused  what the caller is told when there is no other try
+    """
+
+    def __init__(self, failure: Failure, refused: Refused) -> None:
+        super().__init__(refused.message, code=refused.code)
+        self.failure = failure
+        self.refused = refused
+
+
+class Usage(msgspec.Struct):
+    """Tokens as an answer states them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Answer(msgspec.Struct):
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_usage = msgspec.json.Decoder(Usage).decode
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Answer(Protocol):
+    """One try's answer as it comes in.
+
+    usage  tokens, once they are known
+    """
+
+    usage: Usage | None
+
+    def data(self, data: bytes) -> bytes:
+        """Take more of the body; the bytes that may go to the caller now. Raises TryFailed."""
+        ...
+
+    def end(self) -> bytes:
+        """The body is whole; what is left for the caller. Raises TryFailed."""
+        ...
+
+
+def body_for_engine(call: Call, body: bytes) -> bytes:
+    """The body as the engine gets it: as it came, unless the engine notices a caller that left
+    only when it writes. Then it is asked for a stream, and for its progress on the prompt.
+    """
+    if _assembles(call):
+        body = as_stream(body)
+    fields = _added_fields(call, body)
+    if fields:
+        body = _encode(fields)[:-1] + b"," + body[body.index(b"{") + 1 :]
+    return body
+
+
+def answer_to(head: Head, call: Call, body: bytes, settings: GatewaySettings) -> Answer:
+    """What to do with an answer of that head.
+
+    body  as the caller sent it
+
+    Raises TryFailed when it can be no answer.
+    """
+    if head.encoded:
+        raise garbage("the engine's answer is compressed")
+    if head.status != 200:
+        return EngineError(head.status, settings)
+    events = head.content_type.startswith(_EVENTS)
+    if events != (call.stream or _assembles(call)):
+        kind = head.content_type.decode("latin-1")[:80] or "no content type"
+        raise garbage(f"the engine answered with {kind}")
+    if not events:
+        return WholeAnswer(settings)
+    if call.stream:
+        return StreamedAnswer(settings, hide_progress=bool(_added_fields(call, body)))
+    return AssembledAnswer(settings)
+
+
+def _assembles(call: Call) -> bool:
+    return call.queue.served.assemble and call.surface.streams and not call.stream
+
+
+def _added_fields(call: Call, body: bytes) -> dict[str, bool]:
+    """Fields that we alone ask for; what a caller sets by itself stays the caller's."""
+    fields = call.queue.served.stream_fields
+    if not fields or not (call.stream or _assembles(call)):
+        return {}
+    return {name: value for name, value in fields.items() if b'"%b"' % name.encode() not in body}
+
+
+def garbage(message: str) -> TryFailed:
+    """A try that failed because the answer was none."""
+    return TryFailed(Failure.GARBAGE, Refused("bad_answer", message))
+
+
+class StreamedAnswer:
+    """Events that go to the caller as they come, each one whole."""
+
+    def __init__(self, settings: GatewaySettings, *, hide_progress: bool) -> None:
+        self.usage: Usage | None = None
+        self._splitter = EventSplitter()
+        self._limit = settings.max_event
+        self._hide_progress = hide_progress
+        self._begun = False
+        self._last = b""
+
+    def data(self, data: bytes) -> bytes:
+        """The whole events of what has come."""
+        events = self._splitter.whole(data)
+        if events:
+            if not self._begun:
+                if not begins(events):
+                    raise garbage("the engine's answer is not a stream of events")
+                self._begun = True
+            if self._hide_progress:
+                events = without_progress(events)
+            # The end of the stream is judged by its last two events at most.
+            self._last = self._last[-4096:] + events if len(events) <= len(DONE) else events
+        elif len(self._splitter.held) > self._limit:
+            raise garbage(f"one event of the engine is over {size(self._limit)}")
+        return events
+
+    def end(self) -> bytes:
+        """Nothing is left; raises when the stream did not end as streams do."""
+        if self._splitter.held.strip():
+            raise lost("the engine's stream ended inside an event")
+        tail = self._last.rstrip()
+        if not tail.endswith(b"data: [DONE]") and b'"error"' not in tail[-4096:]:
+            raise lost("the engine's stream ended early")
+        self._read_usage(tail)
+        return b""
+
+    def _read_usage(self, tail: bytes) -> None:
+        if b'"usage"' in tail:
+            for payload in payloads(tail):
+                if payload.startswith(b"{"):
+                    self.usage = _usage(payload) or self.usage
+
+
+class WholeAnswer:
+    """A JSON body, kept until it is whole."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.usage: Usage | None = None
+        self._limit = settings.max_reply
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def data(self, data: bytes) -> bytes:
+        """Nothing yet."""
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size > self._limit:
+            raise garbage(f"the engine's answer is over {size(self._limit)}")
+        return b""
+
+    def end(self) -> bytes:
+        """The body as the engine wrote it, checked to be a JSON object in UTF-8."""
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        try:
+            if not body.isascii():
+                str(body, "utf-8")
+            answer = _decode_answer(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise garbage("the engine's answer is not a JSON object") from error
+        self.usage = _usage_of(answer)
+        return body
+
+
+class AssembledAnswer:
+    """A stream that the caller gets as one JSON body."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.usage: Usage | None = None
+        self._limit = settings.max_reply
+        self._size = 0
+        self._assembler = Assembler()
+
+    def data(self, data: bytes) -> bytes:
+        """Nothing yet."""
+        self._size += len(data)
+        if self._size > self._limit:
+            raise garbage(f"the engine's answer is over {size(self._limit)}")
+        try:
+            self._assembler.feed(data)
+        except EngineEventError as error:
+            raise engine_said(502, error.error) from error
+        except (ValueError, RecursionError) as error:
+            raise garbage("the engine's stream has events of no known shape") from error
+        return b""
+
+    def end(self) -> bytes:
+        """The assembled body."""
+        if not self._assembler.done:
+            raise lost("the engine's stream ended early")
+        try:
+            body = self._assembler.body()
+        except ValueError as error:
+            raise garbage("the engine's stream has no answer in it") from error
+        self.usage = _usage(body)
+        return body
+
+
+class EngineError:
+    """An answer with a status other than 200: never a success, whatever it says."""
+
+    def __init__(self, status: int, settings: GatewaySettings) -> None:
+        self.usage: Usage | None = None
+        self._status = status
+        self._limit = settings.max_head
+        self._body = b""
+
+    def data(self, data: bytes) -> bytes:
+        """Nothing ever; what is over the limit is left out."""
+        self._body = (self._body + data)[: self._limit]
+        return b""
+
+    def end(self) -> bytes:
+        """Raises TryFailed."""
+        try:
+            said = _decode(self._body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            said = None
+        raise engine_said(self._status, said.get("error") if isinstance(said, dict) else None)
+
+
+def lost(message: str) -> TryFailed:
+    """A try whose answer broke off."""
+    return TryFailed(Failure.LOST, Refused("replica_lost", message))
+
+
+def engine_said(status: int, error: object) -> TryFailed:
+    """The failure for an engine's status and what stood under `error` in its body."""
+    said: dict[str, Any] = error if isinstance(error, dict) else {}
+    code = said.get("code")
+    if status == 502 and isinstance(code, int) and 400 <= code < 600:
+        status = code  # inside a stream the status stands in the event
+    message = said.get("message")
+    if not isinstance(message, str):
+        message = error if isinstance(error, str) else f"the engine answered {status}"
+    message = message[:_LONGEST].rstrip(". \n")
+    if status in (429, 503):
+        return TryFailed(Failure.BUSY, Refused("engine_busy", message))
+    if 400 <= status < 500:
+        kind, param = said.get("type"), said.get("param")
+        return TryFailed(
+            Failure.REFUSED,
+            Refused(
+                "engine_refused",
+                message,
+                status=status,
+                type=kind if isinstance(kind, str) else None,
+                param=param if isinstance(param, str) else None,
+            ),
+        )
+    if status >= 500:
+        return TryFailed(Failure.ENGINE, Refused("engine_error", message))
+    return garbage(f"the engine answered {status}")
+
+
+def _usage(body: bytes) -> Usage | None:
+    try:
+        return _usage_of(_decode_answer(body))
+    except msgspec.DecodeError:
+        return None
+
+
+def _usage_of(answer: _Answer) -> Usage | None:
+    if bytes(answer.usage) == b"null":
+        return None
+    try:
+        return _decode_usage(answer.usage)
+    except msgspec.DecodeError:  # a usage of another shape is the caller's to read
+        return None

@@ -1,0 +1,323 @@
+"""Connections to replicas: one request at a time each, kept for the next, dropped on doubt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol, cast
+
+import httptools
+
+from plimsoll.gateway.board import Upstream
+from plimsoll.policy.retry import Failure
+from plimsoll.units import KIB
+
+_MAX_HEAD = 64 * KIB
+
+
+class Head:
+    """The head of an answer, as far as anybody here asks.
+
+    status        HTTP status
+    content_type  lower case, with its parameters
+    encoded       whether it has a content encoding other than identity
+    """
+
+    __slots__ = ("content_type", "encoded", "status")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.content_type = b""
+        self.encoded = False
+
+
+class Receiver(Protocol):
+    """Who gets the answer to a request: a head, data, then exactly one of done and failed."""
+
+    def upstream_head(self, head: Head) -> None:
+        """The headers are whole."""
+        ...
+
+    def upstream_data(self, data: bytes) -> None:
+        """More of the body, never empty."""
+        ...
+
+    def upstream_done(self) -> None:
+        """The answer is whole; the connection is no longer the receiver's."""
+        ...
+
+    def upstream_failed(self, failure: Failure, detail: str) -> None:
+        """There will be no more; the connection is gone."""
+        ...
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to one replica.
+
+    upstream  the replica
+    used      whether it has carried an answer before
+    since     since when it is kept, seconds of the monotonic clock
+    """
+
+    def __init__(self, pool: Pool, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self.used = False
+        self.since = 0.0
+        self._pool = pool
+        self._receiver: Receiver | None = None
+        self._transport: asyncio.Transport | None = None
+        self._paused = False
+        self._dropped = False
+        self._parser = httptools.HttpResponseParser(self)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._head = Head()
+        self._head_bytes = 0
+        self._head_done = False
+        self._head_told = False
+        self._any = False
+        self._framed = False
+        self._keep = False
+        self._whole = False
+        self._pieces: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is open."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not subclasses
+        if self._dropped:
+            self._transport.abort()
+
+    def send(self, head: bytes, body: bytes, receiver: Receiver) -> None:
+        """Send one request; its answer goes to `receiver`."""
+        assert self._transport is not None
+        assert self._receiver is None
+        self._receiver = receiver
+        if len(body) < _MAX_HEAD:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can carry a request now."""
+        transport = self._transport
+        return self._receiver is None and transport is not None and not transport.is_closing()
+
+    def pause(self) -> None:
+        """Read no more for now; the replica feels it."""
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and self._transport is not None:
+            self._paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Drop the connection at once, so that the replica stops its work; nobody is told."""
+        self._receiver = None
+        self._dropped = True
+        self._pool.gone(self)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Read a part of an answer and hand it on, in one piece."""
+        if self._receiver is None:
+            self.abort()  # an answer that nobody asked for
+            return
+        self._any = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._whole:
+                self._fail(Failure.GARBAGE, f"not HTTP: {error}")
+                return
+            self._keep = False  # bytes after a whole answer: it counts, the connection does not
+        if not self._head_done:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MAX_HEAD:
+                self._fail(Failure.GARBAGE, "endless headers")
+            return
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        if not self._head_told:
+            self._head_told = True
+            receiver.upstream_head(self._head)
+        if self._pieces and self._receiver is receiver:
+            pieces, self._pieces = self._pieces, []
+            receiver.upstream_data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if self._whole and self._receiver is receiver:
+            self._end(receiver)
+
+    def _end(self, receiver: Receiver) -> None:
+        self._receiver = None
+        transport = self._transport
+        assert transport is not None
+        if self._keep and not transport.is_closing() and not transport.get_write_buffer_size():
+            self.resume()
+            self.used = True
+            self._begin()
+            self._pool.give(self)
+        else:
+            self.abort()
+        receiver.upstream_done()
+
+    def _fail(self, failure: Failure, detail: str) -> None:
+        receiver = self._receiver
+        self.abort()
+        if receiver is not None:
+            receiver.upstream_failed(failure, detail)
+
+    def eof_received(self) -> bool:
+        """The replica sends no more: the transport closes, and `connection_lost` follows."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone: an answer without a length is whole now, others are lost."""
+        receiver = self._receiver
+        if receiver is None:
+            self._pool.gone(self)
+        elif self._head_told and not self._framed and exc is None:
+            self._keep = False
+            self._end(receiver)
+        elif self.used and not self._any:
+            self._fail(Failure.STALE, "a kept connection was closed")
+        else:
+            self._fail(Failure.LOST, str(exc or "the replica closed the connection"))
+
+    # What follows is called by the parser, in the order of the bytes.
+
+    def on_message_begin(self) -> None:
+        """An answer begins; one that nobody asked for spoils the connection."""
+        if self._whole:
+            raise ValueError("more than one answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header or trailer."""
+        if self._head_done:
+            return
+        name = name.lower()
+        if name == b"content-type":
+            self._head.content_type = value.lower()
+        elif name in (b"content-length", b"transfer-encoding"):
+            self._framed = True
+        elif name == b"content-encoding":
+            self._head.encoded = value.lower() != b"identity"
+
+    def on_headers_complete(self) -> None:
+        """The headers are whole."""
+        self._head.status = self._parser.get_status_code()
+        self._head_done = self._head.status >= 200
+        self._keep = self._head_done and self._parser.should_keep_alive()
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body."""
+        self._pieces.append(data)
+
+    def on_message_complete(self) -> None:
+        """The answer is whole, unless it was an interim one."""
+        if self._head_done:
+            self._whole = True
+        else:
+            self._head = Head()
+
+
+class Opening:
+    """A connection that is being opened; `cancel` gives it up."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    def cancel(self) -> None:
+        """Stop opening it; `ready` will not be called."""
+        self._task.cancel()
+
+
+Ready = Callable[[UpstreamConnection | None, str], None]
+
+
+class Pool:
+    """The connections to all replicas. What is given back is used again, the latest first.
+
+    keep_seconds  not after so long
+    """
+
+    def __init__(self, keep_seconds: float) -> None:
+        self._keep_seconds = keep_seconds
+        self._idle: dict[Upstream, list[UpstreamConnection]] = {}
+        self._all: set[UpstreamConnection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._known: frozenset[Upstream] = frozenset()
+
+    def take(self, upstream: Upstream) -> UpstreamConnection | None:
+        """A kept connection to the replica, or None."""
+        idle = self._idle.get(upstream)
+        while idle:
+            connection = idle.pop()
+            if connection.idle and connection.since + self._keep_seconds > monotonic():
+                return connection
+            connection.abort()
+        return None
+
+    def open(self, upstream: Upstream, ready: Ready) -> Opening:
+        """Open a connection; `ready` gets it, or None and the reason."""
+        task = asyncio.get_running_loop().create_task(self._open(upstream, ready))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return Opening(task)
+
+    async def _open(self, upstream: Upstream, ready: Ready) -> None:
+        loop = asyncio.get_running_loop()
+        connection = UpstreamConnection(self, upstream)
+        try:
+            await loop.create_connection(lambda: connection, upstream.host, upstream.port)
+        except OSError as error:
+            ready(None, str(error))
+            return
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        self._all.add(connection)
+        ready(connection, "")
+
+    def give(self, connection: UpstreamConnection) -> None:
+        """Keep a connection for the next request, when its replica still gets any."""
+        upstream = connection.upstream
+        if upstream in self._known:
+            idle = self._idle.setdefault(upstream, [])
+            if len(idle) < upstream.capacity:
+                connection.since = monotonic()
+                idle.append(connection)
+                return
+        connection.abort()
+
+    def gone(self, connection: UpstreamConnection) -> None:
+        """Forget a connection."""
+        self._all.discard(connection)
+        idle = self._idle.get(connection.upstream)
+        if idle and connection in idle:
+            idle.remove(connection)
+
+    def keep_only(self, upstreams: frozenset[Upstream]) -> None:
+        """Drop the kept connections to every other replica."""
+        self._known = upstreams
+        for upstream in [known for known in self._idle if known not in upstreams]:
+            for connection in self._idle.pop(upstream):
+                connection.abort()
+
+    def close(self) -> None:
+        """Drop every connection."""
+        for task in list(self._tasks):
+            task.cancel()
+        for connection in list(self._all):
+            connection.abort()
+        self._idle.clear()

@@ -1,0 +1,1 @@
+"""What is seen: the names of our metrics, their text, and the access log."""
