@@ -1,0 +1,1 @@
+"""The claim: `plimsoll --help` starts within 8x of `python3 -c pass`."""

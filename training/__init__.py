@@ -1,0 +1,1 @@
+"""Scripts that make what the wheel ships; not part of the wheel."""

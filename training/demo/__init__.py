@@ -1,0 +1,1 @@
+"""The demo model: its glossary, its training, its export and its evaluation."""
