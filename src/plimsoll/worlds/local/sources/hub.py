@@ -174,6 +174,7 @@ def _digest(text: str) -> Digest | None:
 def _library() -> ModuleType:
     try:
         import huggingface_hub  # noqa: PLC0415 - optional, and slow to import
+        import huggingface_hub.constants  # noqa: PLC0415 - as above; no attribute until imported
         import huggingface_hub.errors  # noqa: PLC0415 - as above
     except ImportError as error:
         raise MissingExtra(
