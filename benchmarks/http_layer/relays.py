@@ -12,6 +12,7 @@ from typing import Any
 
 import uvloop
 
+from benchmarks.http_layer.bare import bare
 from plimsoll.gateway import Board, Gateway, GatewaySettings, Served, Upstream
 from plimsoll.gateway.upstream import Head, Pool, UpstreamConnection
 from plimsoll.policy.retry import Failure
@@ -189,6 +190,7 @@ async def aiohttp_both(port: int, upstream: int) -> None:
 
 
 RELAYS = {
+    "bare": (bare, ()),
     "ours": (ours, ()),
     "uvicorn-asgi": (uvicorn_asgi, ("uvicorn",)),
     "aiohttp": (aiohttp_both, ("aiohttp",)),

@@ -103,7 +103,7 @@ CASES = (
             "ffn": 2304, "vocab": 64_000, "context": 4096, "tensor_type": "q8_0",
         },
         settings=_settings(512, 4, task="embedding"),
-        fill=480,
+        fill=500,
         rounds=1,
     ),
 )  # fmt: skip

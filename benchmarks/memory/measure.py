@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+import psutil
 
 from benchmarks.memory.cases import Case
 from plimsoll.engines import ENGINES

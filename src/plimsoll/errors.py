@@ -28,8 +28,10 @@ class PlimsollError(Exception):
     where    `file:line:column`, a JSON path, or the object's name
     hint     what to try next
     code     stable, dotted; programs match on it
+    details  more to read, such as a table; set by whoever shows it, empty otherwise
     """
 
+    details: str = ""
     default_code: ClassVar[str] = "error"
 
     def __init__(

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.errors import InputError
+from plimsoll.facts.shape import Tensor
 from plimsoll.plan.memory import KV_TYPES, Settings, ledger
 from plimsoll.units import MIB
 from tests.plan.shapes import SHAPES, shape
@@ -100,6 +101,21 @@ def test_an_encoder_keeps_no_kv_cache_and_yields_no_logits():
     decoder = ledger(shape(), replace(USUAL, task="embedding"))
     assert term(encoder, "kv cache") == 0
     assert term(encoder, "compute buffers") < term(decoder, "compute buffers")
+
+
+def test_an_embedding_hands_out_every_token_of_a_step():
+    made = ledger(shape(vocab=4000, hidden=256), replace(USUAL, task="embedding"))
+    assert term(made, "output buffer") == 512 * (4000 + 256) * 4
+
+
+def test_a_feed_forward_layer_without_a_gate_works_in_place():
+    model = shape(hidden=256, ffn=2048)
+    up = Tensor(name="blk.0.ffn_up.weight", type="f16", shape=(256, 2048), bytes=0)
+    gate = replace(up, name="blk.0.ffn_gate.weight")
+    without = ledger(replace(model, tensors=(up,)), USUAL)
+    gated = ledger(replace(model, tensors=(up, gate)), USUAL)
+    saved = term(gated, "compute buffers") - term(without, "compute buffers")
+    assert saved == 512 * 4 * 2 * 2048
 
 
 def test_a_tied_matrix_of_a_repacked_type_is_there_twice():

@@ -129,8 +129,7 @@ def report(error: PlimsollError, *, as_json: bool) -> None:
         return
     place = f" {error.where}:" if error.where else ""
     click.echo(f"{label}:{place} {error.message}", err=True)
-    details = getattr(error, "details", None)
-    if details:
-        click.echo(f"\n{details}", err=True)
+    if error.details:
+        click.echo(f"\n{error.details}", err=True)
     if error.hint:
         click.echo(f"\n{click.style('hint', fg='cyan')}: {error.hint}", err=True)

@@ -8,10 +8,11 @@ import json
 import click
 
 from plimsoll.cli.files import read_fleet
+from plimsoll.cli.ledger import ledger_text
 from plimsoll.cli.prepare import plan_on_this_machine, this_machine
 from plimsoll.cli.tables import table
 from plimsoll.fleet import Fleet
-from plimsoll.plan.types import Ledger, Machine, Placement, Plan
+from plimsoll.plan import Machine, Placement, Plan
 from plimsoll.units import parse_size, size
 
 
@@ -82,19 +83,3 @@ def _placement_text(place: Placement) -> str:
     lines.extend(f"  {reason}" for reason in place.why)
     lines.append(ledger_text(place.ledger))
     return "\n".join(lines)
-
-
-def ledger_text(ledger: Ledger) -> str:
-    """The terms of a ledger with a bar for each one's share, and the arithmetic."""
-    largest = max(ledger.largest.bytes, 1)
-    rows = [
-        (
-            f"  {term.name}",
-            size(term.bytes).rjust(10),
-            "#" * round(12 * term.bytes / largest),
-            term.why,
-        )
-        for term in ledger.terms
-    ]
-    rows.append(("  total", size(ledger.total).rjust(10), "", ""))
-    return table(("  TERM", "    MEMORY", "SHARE", "WHY"), rows)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plimsoll.cli.files import LoadedFleet
+from plimsoll.cli.ledger import ledger_text
+from plimsoll.facts.shape import ModelShape
 from plimsoll.fleet import Fleet
-from plimsoll.plan import plan_local
-from plimsoll.plan.types import Machine, Plan
+from plimsoll.plan import LedgerDoesNotFit, Machine, Plan, plan_local
 from plimsoll.worlds.local.sources import Artifact, Cache, Progress, default_root, fetch, locate
 from plimsoll.worlds.local.weights import read_shape
 
@@ -41,7 +42,7 @@ def prepare(
     artifacts = fetch_all(loaded, cache=cache, progress=progress)
     shapes = {name: read_shape(artifact.path) for name, artifact in artifacts.items()}
     weights = {name: artifact.path for name, artifact in artifacts.items()}
-    plan = plan_local(loaded.fleet, shapes, machine or this_machine())
+    plan = _planned(loaded.fleet, shapes, machine or this_machine())
     return Prepared(fleet=loaded.fleet, title=loaded.title, plan=plan, weights=weights)
 
 
@@ -62,7 +63,15 @@ def plan_on_this_machine(loaded: LoadedFleet, machine: Machine) -> Plan:
         )
         for model in loaded.fleet.models
     }
-    return plan_local(loaded.fleet, shapes, machine)
+    return _planned(loaded.fleet, shapes, machine)
+
+
+def _planned(fleet: Fleet, shapes: Mapping[str, ModelShape], machine: Machine) -> Plan:
+    try:
+        return plan_local(fleet, shapes, machine)
+    except LedgerDoesNotFit as error:
+        error.details = ledger_text(error.ledger)
+        raise
 
 
 def fetch_all(loaded: LoadedFleet, *, cache: Cache, progress: Progress) -> dict[str, Artifact]:

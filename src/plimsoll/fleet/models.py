@@ -259,8 +259,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     engineOptions  what to say to the engine beside what the plan derives
     quantization   weight format; `none` keeps the source's own, `auto` lets the plan choose
     kvCacheType    element type of the KV cache
-    context        tokens that one request may hold, prompt and answer together; `auto`: what the
-                   model was trained for, as far as memory goes
+    context        tokens that one request may hold, prompt and answer together; `auto`: the plan
+                   chooses, from what the model was trained for and from memory
     concurrency    requests that one replica works on at once; `auto`: from memory and objectives
     batchTokens    tokens per engine step; `auto`: from the objectives
     parallelism    how a replica is split over accelerators

@@ -68,16 +68,17 @@ class Exchange:
     phase  queued | connecting | waiting | answering | over
     """
 
-    __slots__ = (
-        "_answer", "_body", "_call", "_client", "_connection", "_end", "_head", "_means",
-        "_opening", "_record", "_request", "_request_id", "_ticket", "_wait_end",
-        "phase",
-    )  # fmt: skip
+    phase = "queued"
+    _head = False  # whether the caller has the head of a stream
+    _end = 0.0
+    _ticket: Ticket | None = None
+    _connection: UpstreamConnection | None = None
+    _opening: Opening | None = None
+    _answer: Answer | None = None
 
     def __init__(
         self, means: Means, client: Client, request: Request, request_id: bytes, call: Call
     ) -> None:
-        self.phase = "queued"
         self._means = means
         self._client = client
         self._request = request
@@ -86,12 +87,6 @@ class Exchange:
         self._body = request.body
         self._record = Record(means.metrics, means.log, call, request_id, monotonic())
         self._wait_end = self._record.arrived + means.settings.queue_wait
-        self._end = 0.0
-        self._head = False  # whether the caller has the head of a stream
-        self._ticket: Ticket | None = None
-        self._connection: UpstreamConnection | None = None
-        self._opening: Opening | None = None
-        self._answer: Answer | None = None
 
     def begin(self) -> None:
         """Ask for a place."""

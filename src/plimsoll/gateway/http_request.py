@@ -36,26 +36,21 @@ class Request:
     hosts         number of `Host` headers
     """
 
-    __slots__ = (
-        "body", "chunked", "content_encoding", "content_type", "expects", "has_body", "hosts",
-        "http10", "keep_alive", "length", "method", "request_id", "target", "trace",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.method = b""
-        self.target = b""
-        self.http10 = False
-        self.keep_alive = False
-        self.request_id: bytes | None = None
-        self.trace = b""
-        self.expects = False
-        self.has_body = False
-        self.length: int | None = None
-        self.content_type = b""
-        self.content_encoding = b""
-        self.body = b""
-        self.chunked = False
-        self.hosts = 0
+    # Defaults on the class: most requests set few of them, and making one costs nothing.
+    method = b""
+    target = b""
+    http10 = False
+    keep_alive = False
+    request_id: bytes | None = None
+    trace = b""
+    expects = False
+    has_body = False
+    length: int | None = None
+    content_type = b""
+    content_encoding = b""
+    body = b""
+    chunked = False
+    hosts = 0
 
     def take_host(self, value: bytes) -> None:
         """The `Host` header."""

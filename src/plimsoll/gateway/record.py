@@ -21,10 +21,11 @@ class Record:
     replica  the last one tried, or empty
     """
 
-    __slots__ = (
-        "_call", "_log", "_metrics", "_numbers", "_request_id", "arrived", "chunk", "first",
-        "queued", "replica", "sent", "since",
-    )  # fmt: skip
+    chunk = 0.0
+    first: float | None = None
+    queued = 0.0
+    sent = 0
+    replica = ""
 
     def __init__(
         self,
@@ -40,11 +41,6 @@ class Record:
         self._request_id = request_id
         self._numbers = metrics.model(call.queue.served.name)
         self.arrived = self.since = now
-        self.chunk = 0.0
-        self.first: float | None = None
-        self.queued = 0.0
-        self.sent = 0
-        self.replica = ""
 
     def granted(self, replica: str, now: float) -> None:
         """The wait for a place is over."""

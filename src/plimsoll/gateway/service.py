@@ -103,7 +103,6 @@ class Service:
             return None
         if self.draining:
             raise Refused("draining", "the gateway is shutting down")
-        check_head(request)
         call = read_call(surface, request.body, self.means.board)
         return Exchange(self.means, client, request, self._request_id(request), call)
 

@@ -113,8 +113,7 @@ SURFACES: Mapping[bytes, Surface] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A request that may go to an engine.
 
     queue   of the model it asks for

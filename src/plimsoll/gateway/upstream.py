@@ -24,12 +24,9 @@ class Head:
     encoded       whether it has a content encoding other than identity
     """
 
-    __slots__ = ("content_type", "encoded", "status")
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.content_type = b""
-        self.encoded = False
+    status = 0
+    content_type = b""
+    encoded = False
 
 
 class Receiver(Protocol):
@@ -56,12 +53,14 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection to one replica.
 
     upstream  the replica
+    kept      the kept connections to it
     used      whether it has carried an answer before
     since     since when it is kept, seconds of the monotonic clock
     """
 
-    def __init__(self, pool: Pool, upstream: Upstream) -> None:
-        self.upstream = upstream
+    def __init__(self, pool: Pool, kept: Kept) -> None:
+        self.upstream = kept.upstream
+        self.kept = kept
         self.used = False
         self.since = 0.0
         self._pool = pool
@@ -231,6 +230,21 @@ class UpstreamConnection(asyncio.Protocol):
             self._head = Head()
 
 
+class Kept:
+    """The kept connections to one replica.
+
+    wanted  whether the replica still gets requests
+    idle    the latest kept last
+    """
+
+    __slots__ = ("idle", "upstream", "wanted")
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self.wanted = True
+        self.idle: list[UpstreamConnection] = []
+
+
 class Opening:
     """A connection that is being opened; `cancel` gives it up."""
 
@@ -253,16 +267,15 @@ class Pool:
 
     def __init__(self, keep_seconds: float) -> None:
         self._keep_seconds = keep_seconds
-        self._idle: dict[Upstream, list[UpstreamConnection]] = {}
+        self._kept: dict[Upstream, Kept] = {}
         self._all: set[UpstreamConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._known: frozenset[Upstream] = frozenset()
 
     def take(self, upstream: Upstream) -> UpstreamConnection | None:
         """A kept connection to the replica, or None."""
-        idle = self._idle.get(upstream)
-        while idle:
-            connection = idle.pop()
+        kept = self._kept.get(upstream)
+        while kept is not None and kept.idle:
+            connection = kept.idle.pop()
             if connection.idle and connection.since + self._keep_seconds > monotonic():
                 return connection
             connection.abort()
@@ -277,7 +290,11 @@ class Pool:
 
     async def _open(self, upstream: Upstream, ready: Ready) -> None:
         loop = asyncio.get_running_loop()
-        connection = UpstreamConnection(self, upstream)
+        kept = self._kept.get(upstream)
+        if kept is None:  # it left in the meantime; its connection is used once
+            kept = Kept(upstream)
+            kept.wanted = False
+        connection = UpstreamConnection(self, kept)
         try:
             await loop.create_connection(lambda: connection, upstream.host, upstream.port)
         except OSError as error:
@@ -291,28 +308,29 @@ class Pool:
 
     def give(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request, when its replica still gets any."""
-        upstream = connection.upstream
-        if upstream in self._known:
-            idle = self._idle.setdefault(upstream, [])
-            if len(idle) < upstream.capacity:
-                connection.since = monotonic()
-                idle.append(connection)
-                return
-        connection.abort()
+        kept = connection.kept
+        if kept.wanted and len(kept.idle) < kept.upstream.capacity:
+            connection.since = monotonic()
+            kept.idle.append(connection)
+        else:
+            connection.abort()
 
     def gone(self, connection: UpstreamConnection) -> None:
         """Forget a connection."""
         self._all.discard(connection)
-        idle = self._idle.get(connection.upstream)
-        if idle and connection in idle:
-            idle.remove(connection)
+        if connection in connection.kept.idle:
+            connection.kept.idle.remove(connection)
 
     def keep_only(self, upstreams: frozenset[Upstream]) -> None:
         """Drop the kept connections to every other replica."""
-        self._known = upstreams
-        for upstream in [known for known in self._idle if known not in upstreams]:
-            for connection in self._idle.pop(upstream):
+        for upstream in [known for known in self._kept if known not in upstreams]:
+            kept = self._kept.pop(upstream)
+            kept.wanted = False
+            for connection in list(kept.idle):
                 connection.abort()
+        for upstream in upstreams:
+            if upstream not in self._kept:
+                self._kept[upstream] = Kept(upstream)
 
     def close(self) -> None:
         """Drop every connection."""
@@ -320,4 +338,3 @@ class Pool:
             task.cancel()
         for connection in list(self._all):
             connection.abort()
-        self._idle.clear()

@@ -95,7 +95,7 @@ def refusal(model: str, shape: ModelShape, settings: Settings, room: Room) -> Le
     beside = f", beside {size(room.others)} of other models" if room.others else ""
     return LedgerDoesNotFit(
         f"{each} needs {size(asked.total)} at context {settings.context:,} and "
-        f"{settings.parallel} slots, and {size(room.each)} is available{beside}; "
+        f"{counted(settings.parallel, 'slot')}, and {size(room.each)} is available{beside}; "
         f"most of it is {asked.largest.name}, {size(asked.largest.bytes)}",
         model=model,
         ledger=asked,
@@ -176,7 +176,7 @@ def _hint(shape: ModelShape, settings: Settings, room: Room, found: tuple[Neares
             f"{size(shape.weight_bytes)}: take a smaller model or a smaller quantization"
         )
     words = [_in_words(option, settings, room) for option in found]
-    return "fits: " + ", or ".join(words)
+    return "it would fit with " + ", or ".join(words)
 
 
 def _in_words(option: Nearest, settings: Settings, room: Room) -> str:
@@ -187,4 +187,9 @@ def _in_words(option: Nearest, settings: Settings, room: Room) -> str:
         changes.append(f"`concurrency: {option.parallel}`")
     if option.replicas != room.replicas:
         changes.append(f"`scaling: {{min: {option.replicas}}}`")
-    return f"{' with '.join(changes)} ({size(option.bytes)})"
+    return f"{' and '.join(changes)} ({size(option.bytes)})"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 slot`, `3 slots`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from plimsoll.errors import InputError
 from plimsoll.facts.shape import ModelShape
 from plimsoll.fleet import Fleet, Model
-from plimsoll.plan.fit import Room, refusal
+from plimsoll.plan.fit import Room, counted, refusal
 from plimsoll.plan.memory import Settings, ledger, snapshot_bytes
 from plimsoll.plan.types import Ledger, Machine, Placement, Plan
 from plimsoll.units import MIB, size
@@ -20,8 +20,8 @@ from plimsoll.units import MIB, size
 CONTEXT = 4096  # tokens; more is taken only when the fleet file asks for it
 EMBEDDING_CONTEXT = 512  # tokens; an input to embed must fit one step, whose buffers grow with it
 SHORTEST_CONTEXT = 512
-BATCH = 512
-SMALLEST_BATCH = 128
+BATCH = 128  # tokens; a caller who leaves is noticed between two batches, and more is not faster
+SMALLEST_BATCH = 32
 CHECKPOINTS = 3  # of a conversation: before its last turns, so that the next one starts there
 LARGEST_PROMPT_CACHE = 1024 * MIB
 SLOTS_BY_PARAMETERS = ((2_000_000_000, 8), (15_000_000_000, 4))  # below so many, so many slots
@@ -258,14 +258,14 @@ def _reasons(draft: _Draft, drafts: Sequence[_Draft], machine: Machine) -> Itera
         + (f" beside {size(others)} of other models" if others else "")
     )
     yield f"context {settings.context:,}: {_context_reason(model, shape, settings)}"
-    yield f"{settings.parallel} slots: {_slots_reason(model, shape, settings)}"
+    yield f"{counted(settings.parallel, 'slot')}: {_slots_reason(model, shape, settings)}"
     always = sum(max(1, d.model.scaling.min) for d in drafts)
     shared = (
         "`resources.cpu`"
         if model.resources.cpu
-        else (f"{machine.cores} cores shared by {always} replica{'s' * (always > 1)}")
+        else (f"{counted(machine.cores, 'core')} shared by {counted(always, 'replica')}")
     )
-    yield f"{settings.threads} threads: {shared}"
+    yield f"{counted(settings.threads, 'thread')}: {shared}"
     if settings.prompt_cache:
         yield f"{size(settings.prompt_cache)} for prompts that no slot holds any more"
     if model.adapters or model.draft:

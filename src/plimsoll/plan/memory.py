@@ -183,7 +183,7 @@ def _compute_buffers(shape: ModelShape, settings: Settings) -> Term:
     """Activations of one step, as llama.cpp's allocator lays them out."""
     step = settings.step
     dense = max(shape.ffn, shape.experts_used * (shape.expert_ffn or shape.ffn))
-    ffn = _constant("ffn_widths") * dense
+    ffn = (_constant("ffn_widths") if _gated(shape) else 1) * dense
     attention = max(
         (
             2 * layer.heads * layer.key_dim + layer.kv_heads * (layer.key_dim + layer.value_dim)
@@ -212,6 +212,16 @@ def _compute_buffers(shape: ModelShape, settings: Settings) -> Term:
     )
 
 
+def _gated(shape: ModelShape) -> bool:
+    """Whether feed-forward layers have a gate (a product of two); without, they work in place."""
+    ungated = [
+        tensor
+        for tensor in shape.tensors
+        if tensor.name.endswith(".ffn_up.weight") and tensor.shape[-1] == shape.ffn
+    ]
+    return not ungated or any(".ffn_gate" in tensor.name for tensor in shape.tensors)
+
+
 def _logit_rows(shape: ModelShape, settings: Settings) -> int:
     """Rows of logits that one step can yield."""
     if settings.task != "embedding":
@@ -225,11 +235,14 @@ def _mask_bytes(shape: ModelShape, settings: Settings) -> int:
 
 
 def _output_buffer(shape: ModelShape, settings: Settings) -> Term:
-    row = shape.vocab + (shape.hidden if settings.task == "embedding" else 0)
+    """What a step hands out: logits of every slot's last token, or all of it of every token."""
+    embedding = settings.task == "embedding"
+    rows = settings.step if embedding else settings.parallel
+    row = shape.vocab + (shape.hidden if embedding else 0)
     return Term(
         name="output buffer",
-        bytes=settings.parallel * row * F32,
-        why=f"{settings.parallel} slots x {row:,} x {F32} B",
+        bytes=rows * row * F32,
+        why=f"{rows:,} {'tokens' if embedding else 'slots'} x {row:,} x {F32} B",
     )
 
 
@@ -258,7 +271,8 @@ def _tokenizer(shape: ModelShape) -> Term:
 
 
 def _slots(shape: ModelShape, settings: Settings) -> Term:
-    candidate, fixed = _constant("sampler_candidate"), _constant("slot")
+    samples = settings.task != "embedding"
+    candidate, fixed = _constant("sampler_candidate") * samples, _constant("slot")
     return Term(
         name="slots",
         bytes=settings.parallel * (shape.vocab * candidate + fixed),
