@@ -1,4 +1,4 @@
-"""One running demo fleet for the tests that only read from it."""
+"""One running demo fleet for the tests of a module that only read from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.running import Up, up
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """The demo fleet, ready."""
     with up(tmp_path_factory.mktemp("demo")) as running:

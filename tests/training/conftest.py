@@ -10,12 +10,12 @@ from tests.training.engine import Server, serving
 from training.demo.corpus import SHIPPED, Corpus, read_corpus
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def corpus() -> Corpus:
     return read_corpus()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with serving(SHIPPED, slots=4) as running:
         yield running

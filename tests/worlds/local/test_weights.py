@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from training.demo.export import read_gguf, write_huggingface
 
 from plimsoll.errors import FormatError
 from plimsoll.worlds.local.weights import read_shape
 from tests.models import write_tiny_gguf
+from training.demo.export import read_gguf, write_huggingface
 
 DEMO = Path(__file__).resolve().parents[3] / "src/plimsoll/worlds/local/builtin/demo.gguf"
 
@@ -52,7 +52,7 @@ def test_a_folder_with_two_models_asks_which(tmp_path: Path) -> None:
         write_tiny_gguf(
             tmp_path / name, layers=1, hidden=64, heads=2, kv_heads=1, context=128, ffn=64
         )
-    with pytest.raises(FormatError, match="one.gguf, two.gguf"):
+    with pytest.raises(FormatError, match=r"one\.gguf, two\.gguf"):
         read_shape(tmp_path)
 
 
