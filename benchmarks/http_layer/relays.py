@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -62,7 +63,7 @@ def _asgi(upstream: int) -> Callable[..., Awaitable[None]]:
     pool.keep_only(frozenset({replica}))
 
     async def connection() -> UpstreamConnection:
-        kept = pool.take(replica)
+        kept = pool.take(replica, time.monotonic())
         if kept is not None:
             return kept
         opened: asyncio.Future[UpstreamConnection] = asyncio.get_running_loop().create_future()

@@ -101,7 +101,8 @@ def answer_to(head: Head, call: Call, body: bytes, settings: GatewaySettings) ->
     if not events:
         return WholeAnswer(settings)
     if call.stream:
-        return StreamedAnswer(settings, hide_progress=bool(_added_fields(call, body)))
+        hide = call.queue.adapts and bool(_added_fields(call, body))
+        return StreamedAnswer(settings, hide_progress=hide)
     return AssembledAnswer(settings)
 
 

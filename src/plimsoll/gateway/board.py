@@ -123,12 +123,16 @@ class Ticket:
 
 
 class ModelQueue:
-    """The replicas of one model and the tickets for it, first come first served."""
+    """The replicas of one model and the tickets for it, first come first served.
+
+    adapts  whether requests are changed for the engine, see Served
+    """
 
     def __init__(
         self, served: Served, limits: QueueLimits, wake: Callable[[str], None] | None
     ) -> None:
         self.served = served
+        self.adapts = served.assemble or bool(served.stream_fields)
         self.limits = limits
         self.last_used: float | None = None
         self.places: tuple[Place, ...] = ()

@@ -67,14 +67,15 @@ class ClientConnection(asyncio.Protocol):
             if self._discarded > _MOST_DISCARDED:
                 self.abort()
             return
-        was_in_head = self._reader.in_head
+        reader = self._reader
+        was_reading = reader.reading
         try:
-            self._reader.feed(data)
+            reader.feed(data)
         except Refused as refused:
             self._deaf = True
             self._submit(refused)
             return
-        if self._reader.in_head and not was_in_head and not self.answering:
+        if reader.reading and not was_reading and reader.in_head and not self.answering:
             self.deadline = monotonic() + self._settings.head_seconds
 
     def eof_received(self) -> bool:
@@ -122,13 +123,19 @@ class ClientConnection(asyncio.Protocol):
     def body_grew(self, count: int) -> None:
         """Count what is held, here and in the whole gateway."""
         self._held += count
-        self._service.hold(count)
+        service = self._service
+        service.bodies += count
+        if service.bodies > self._settings.max_bodies:
+            raise service.overloaded()
 
     def request_read(self, request: Request) -> None:
         """A request is whole."""
+        if self._exchange is None and not (self._backlog or self.paused or self._closing):
+            self._serve(request)
+            return
         if len(self._backlog) >= self._settings.max_pipelined:
             raise Refused("bad_http", "too many requests sent before their answers")
-        self._submit(request)
+        self._backlog.append(request)
 
     # What follows is told by the exchange.
 
@@ -188,11 +195,11 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _submit(self, item: Request | Refused) -> None:
+    def _submit(self, refused: Refused) -> None:
         if self.answering or self.paused or self._closing:
-            self._backlog.append(item)
+            self._backlog.append(refused)
         else:
-            self._serve(item)
+            self._serve(refused)
 
     def _next(self) -> None:
         """Serve what waits, else listen."""

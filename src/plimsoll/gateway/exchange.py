@@ -90,9 +90,11 @@ class Exchange:
 
     def begin(self) -> None:
         """Ask for a place."""
-        self._body = body_for_engine(self._call, self._body)
+        queue = self._call.queue
+        if queue.adapts:
+            self._body = body_for_engine(self._call, self._body)
         try:
-            ticket = self._call.queue.enter(len(self._body), self._granted, self._record.arrived)
+            ticket = queue.enter(len(self._body), self._granted, self._record.arrived)
         except Refused as refused:
             self._refuse(refused)
             return
@@ -111,10 +113,11 @@ class Exchange:
         assert self._ticket is not None
         assert self._ticket.place is not None
         upstream = self._ticket.place.upstream
-        self._record.granted(upstream.replica, monotonic())
-        kept = self._means.pool.take(upstream)
+        now = monotonic()
+        self._record.granted(upstream.replica, now)
+        kept = self._means.pool.take(upstream, now)
         if kept is not None:
-            self._send(kept)
+            self._send(kept, now)
         else:
             self._open(upstream)
 
@@ -128,24 +131,21 @@ class Exchange:
         if connection is None:
             self._failed(Failure.CONNECT, Refused("replica_lost", f"no connection: {reason}"))
         else:
-            self._send(connection)
+            self._send(connection, monotonic())
 
-    def _send(self, connection: UpstreamConnection) -> None:
+    def _send(self, connection: UpstreamConnection, now: float) -> None:
         self.phase = "waiting"
         self._record.sent += 1
         settings = self._means.settings
-        now = monotonic()
         self._end = now + settings.max_stream
         self._client.deadline = min(now + settings.first_byte_seconds, self._end)
         self._connection = connection
-        upstream = connection.upstream
         head = (
-            b"POST %b HTTP/1.1\r\nhost: %b:%d\r\ncontent-type: application/json\r\n"
+            b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n"
             b"content-length: %d\r\nx-request-id: %b\r\n%b\r\n"
         ) % (
             self._call.surface.path,
-            upstream.host.encode(),
-            upstream.port,
+            connection.kept.authority,
             len(self._body),
             self._request_id,
             self._request.trace,

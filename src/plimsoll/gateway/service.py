@@ -79,13 +79,9 @@ class Service:
         self.connections.discard(connection)
         self.means.metrics.connections = len(self.connections)
 
-    def hold(self, count: int) -> None:
-        """Hold more bytes of bodies. Raises Refused when that is too much."""
-        self.bodies += count
-        if self.bodies > self.settings.max_bodies:
-            raise Refused(
-                "overloaded", f"{size(self.settings.max_bodies)} of request bodies are held"
-            )
+    def overloaded(self) -> Refused:
+        """The refusal for a body that there is no memory for."""
+        return Refused("overloaded", f"{size(self.settings.max_bodies)} of bodies are held")
 
     def check_head(self, request: Request) -> None:
         """Refuse a request with a body by its headers alone. Raises Refused."""

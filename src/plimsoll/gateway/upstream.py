@@ -162,7 +162,8 @@ class UpstreamConnection(asyncio.Protocol):
         transport = self._transport
         assert transport is not None
         if self._keep and not transport.is_closing() and not transport.get_write_buffer_size():
-            self.resume()
+            if self._paused:
+                self.resume()
             self.used = True
             self._begin()
             self._pool.give(self)
@@ -233,14 +234,17 @@ class UpstreamConnection(asyncio.Protocol):
 class Kept:
     """The kept connections to one replica.
 
-    wanted  whether the replica still gets requests
-    idle    the latest kept last
+    authority  its `host:port` as the `Host` header says it
+    wanted     whether the replica still gets requests
+    idle       the latest kept last
     """
 
-    __slots__ = ("idle", "upstream", "wanted")
+    __slots__ = ("authority", "idle", "upstream", "wanted")
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
+        host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
+        self.authority = f"{host}:{upstream.port}".encode()
         self.wanted = True
         self.idle: list[UpstreamConnection] = []
 
@@ -271,12 +275,12 @@ class Pool:
         self._all: set[UpstreamConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def take(self, upstream: Upstream) -> UpstreamConnection | None:
+    def take(self, upstream: Upstream, now: float) -> UpstreamConnection | None:
         """A kept connection to the replica, or None."""
         kept = self._kept.get(upstream)
         while kept is not None and kept.idle:
             connection = kept.idle.pop()
-            if connection.idle and connection.since + self._keep_seconds > monotonic():
+            if connection.idle and connection.since + self._keep_seconds > now:
                 return connection
             connection.abort()
         return None
