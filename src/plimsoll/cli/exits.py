@@ -8,6 +8,7 @@ FINE = 0
 FAILED = 1
 YOUR_INPUT = 2
 DOES_NOT_FIT = 3
+INTERRUPTED = 130  # Ctrl-C, as shells say it
 
 
 def exit_code(error: PlimsollError) -> int:
