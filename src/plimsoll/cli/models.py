@@ -17,11 +17,12 @@ from plimsoll.worlds.local.sources import CacheEntry
 
 
 @click.group("models", invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON")
 @click.pass_context
-def models_command(context: click.Context) -> None:
+def models_command(context: click.Context, *, as_json: bool) -> None:
     """List, fetch and prune the models kept on this machine."""
     if context.invoked_subcommand is None:
-        context.invoke(list_command, as_json=False)
+        context.invoke(list_command, as_json=as_json)
 
 
 @models_command.command("list")
