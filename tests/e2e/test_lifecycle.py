@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.e2e.running import PATIENCE, Up, environment_in, run, up, wait_for
+from tests.worlds.local.harness import alive
 
 HEADER = """\
 apiVersion: plimsoll.dev/v1alpha1
@@ -63,7 +64,7 @@ def chat(url: str, **more: object) -> httpx.Response:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+    return not any(alive(process) for process in processes)
 
 
 def test_a_request_sent_before_any_replica_is_ready_waits_for_one(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_a_queue_starts_another_replica_and_its_end_stops_it(tmp_path: Path) -> 
     with up(tmp_path, fleet=GROWING) as running, ThreadPoolExecutor(12) as pool:
         running.event("ready")
         asking = [
-            pool.submit(chat, running.url, ignore_eos=True, max_tokens=150) for _ in range(12)
+            pool.submit(chat, running.url, ignore_eos=True, max_tokens=800) for _ in range(12)
         ]
         wait_for(lambda: len(running.replicas("demo")) == 2, what="a second replica")
         assert {future.result().status_code for future in asking} == {200}

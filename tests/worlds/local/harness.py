@@ -179,4 +179,12 @@ async def stream(address: str, *, tokens: int, prompt: str = "a", progress: bool
 def engines_of(process: psutil.Process | None = None) -> list[psutil.Process]:
     """Processes below a process, this one if none is given, that have not ended."""
     below = (process or psutil.Process()).children(recursive=True)
-    return [child for child in below if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in below if alive(child)]
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process has not ended; it may do so while it is asked."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -16,7 +16,7 @@ import pytest
 from plimsoll.worlds.local import child as child_module
 from plimsoll.worlds.local.child import running
 from plimsoll.worlds.local.logs import RunLog
-from tests.worlds.local.harness import engines_of, until, write_model
+from tests.worlds.local.harness import alive, engines_of, until, write_model
 
 ROOT = Path(__file__).parents[3]
 # Says "up" once the replicas are in the wished state, then stays until it is killed.
@@ -51,11 +51,11 @@ def parent(weights: Path, state: Path, wished: str) -> Iterator[psutil.Process]:
 
 def all_gone(processes: list[psutil.Process], *, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    alive = processes
-    while alive and time.monotonic() < deadline:
-        alive = [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    left = processes
+    while left and time.monotonic() < deadline:
+        left = [process for process in left if alive(process)]
         time.sleep(0.01)
-    return not alive
+    return not left
 
 
 def test_sigkill_of_the_parent_leaves_no_engine(weights: Path, tmp_path: Path) -> None:

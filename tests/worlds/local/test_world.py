@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import gc
 import json
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import uvloop
 
 from plimsoll.engines.llamacpp import LlamaCpp
 from plimsoll.engines.protocol import Command, Probe
+from plimsoll.errors import MissingExtra
 from plimsoll.policy.snapshot import ReplicaState
 from plimsoll.worlds.local import LocalModel, Patience
 from tests.worlds.local.harness import Stage, engines_of, placement, staged, stream, until
@@ -371,3 +373,16 @@ def test_a_health_path_that_the_engine_does_not_have_fails_the_start(
 
     monkeypatch.setattr(LlamaCpp, "command", elsewhere)
     act(tmp_path, weights, scene)
+
+
+def test_a_missing_engine_package_is_named_before_anything_starts(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)  # as if it were not installed
+
+    async def scene(stage: Stage) -> None:
+        raise AssertionError("the world must not open")
+
+    with pytest.raises(MissingExtra) as caught:
+        act(tmp_path, weights, scene)
+    assert "plimsoll[local]" in str(caught.value.hint)

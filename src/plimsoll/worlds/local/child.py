@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-from plimsoll.errors import EngineError
+from plimsoll.errors import EngineError, MissingExtra
 from plimsoll.worlds.local.logs import RunLog, telling
 
 _HERE = Path(__file__).parent
@@ -25,6 +26,15 @@ _INHERITED = (
     "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
 )  # fmt: skip
 _LAST_OUTPUT_SECONDS = 0.2  # what a dead process wrote is here by then
+
+
+def need_program(name: str) -> None:
+    """Raises MissingExtra when a program that comes with an extra of ours is not installed."""
+    if name in _PROGRAMS and importlib.util.find_spec("xllamacpp") is None:
+        raise MissingExtra(
+            f"running `{name}` here needs the package xllamacpp",
+            hint="pip install 'plimsoll[local]'",
+        )
 
 
 class Child:

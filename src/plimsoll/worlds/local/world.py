@@ -14,6 +14,7 @@ from urllib.parse import quote
 from plimsoll.engines.protocol import Counts, Engine
 from plimsoll.errors import PlimsollError
 from plimsoll.policy.snapshot import Action, ReplicaSeen, ReplicaState, StartReplica, StopReplica
+from plimsoll.worlds.local.child import need_program
 from plimsoll.worlds.local.cold_start import ColdStart, ColdStarts
 from plimsoll.worlds.local.logs import new_run
 from plimsoll.worlds.local.replica import LocalModel, Patience, Replica, Surroundings
@@ -63,6 +64,13 @@ class LocalWorld:
         self._open = False
 
     async def __aenter__(self) -> Self:
+        """Raises MissingExtra before anything is started when an engine is not installed."""
+        for local in self._models.values():
+            if engine := self._engines.get(local.placement.engine):
+                command = engine.command(
+                    local.placement, weights=str(local.weights), host="127.0.0.1", port=0
+                )
+                need_program(command.argv[0])
         self._logs.mkdir(parents=True, exist_ok=True)
         self._open = True
         return self
