@@ -203,6 +203,11 @@ def test_a_model_that_may_stop_needs_room_for_one_beside_the_others():
     assert caught.value.model == "idle"
 
 
+def test_cores_are_shared_among_all_replicas_that_may_ever_run():
+    planned = plan(model("a", scaling=Scaling(min=0, max=3)), model("b"))
+    assert [place.threads for place in planned.placements] == [2, 2]
+
+
 def test_cores_are_shared_among_the_replicas_that_always_run():
     planned = plan(model("a", scaling=Scaling(min=2)), model("b"))
     assert [place.threads for place in planned.placements] == [2, 2]
