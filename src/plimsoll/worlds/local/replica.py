@@ -214,7 +214,8 @@ class Replica:
         patience = self._around.patience
         answered = time.monotonic()
         while True:
-            if await self._answers():
+            # An engine that tells its metrics is alive: its health need not be asked as well.
+            if await self._scrape() or await self._answers():
                 answered = time.monotonic()
             elif time.monotonic() - answered > patience.silence:
                 raise EngineError(
@@ -222,7 +223,6 @@ class Replica:
                     hint=f"see {self._log}",
                     code="engine.silent",
                 )
-            await self._scrape()
             await asyncio.sleep(patience.scrape)
 
     async def _answers(self) -> bool:
@@ -232,18 +232,21 @@ class Replica:
             return False
         return True
 
-    async def _scrape(self) -> None:
-        """Read its metrics. Raises FormatError when they are not those of this engine."""
+    async def _scrape(self) -> bool:
+        """Read its metrics; whether it told them. Raises FormatError when they are not those of
+        this engine.
+        """
         if self._command.metrics is None:
-            return
+            return False
         try:
             answer = await get(
                 self._address, self._command.metrics, seconds=self._around.patience.answer
             )
         except EngineError:
             self.counts = None
-        else:
-            self.counts = self._engine.counts(answer.text) if answer.status == _OK else None
+            return False
+        self.counts = self._engine.counts(answer.text) if answer.status == _OK else None
+        return self.counts is not None
 
     async def _end(self, child: Child) -> None:
         """Wait for the streams, then for the process; the context around it kills what is left."""
