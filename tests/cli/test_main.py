@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from plimsoll.cli.exits import exit_code
+from plimsoll.cli.files import read_fleet
 from plimsoll.cli.main import COMMANDS, main
 from plimsoll.errors import DoesNotFit, EngineError, FormatError, PlimsollError, SourceError
 
@@ -101,6 +102,11 @@ def test_several_files_add_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     code, out, _ = outcome(capsys, "check", "--json", str(tmp_path))
     assert code == 0
     assert json.loads(out)["models"] == 2
+
+
+def test_the_demo_example_is_the_fleet_that_no_file_means() -> None:
+    example = Path(__file__).resolve().parents[2] / "examples" / "demo.yaml"
+    assert read_fleet((str(example),)).fleet == read_fleet(()).fleet
 
 
 def test_the_demo_fleet_is_what_no_file_means(capsys: pytest.CaptureFixture[str]) -> None:

@@ -197,7 +197,7 @@ def test_a_queue_starts_another_replica_and_its_end_stops_it(tmp_path: Path) -> 
         assert {future.result().status_code for future in asking} == {200}
         wait_for(lambda: len(running.replicas("demo")) == 1, what="one replica again", seconds=30)
         reasons = [event["reason"] for event in running.events if event["event"] == "scale"]
-        assert any("12 requests at 2 per replica" in r or "per replica" in r for r in reasons)
+        assert any("per replica" in r for r in reasons)
 
 
 def test_a_taken_port_is_said_with_one_that_is_free(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def threads_per_replica(models: Iterable[Model], machine: Machine) -> int:
 
     More threads than cores cost far more than idle cores: engine threads wait for each other by
     spinning. On two cores, two replicas with two threads each did not finish in 60 s what they
-    finish in 6 s with one each.
+    finish in 10 s, their start included, with one each.
     """
     return max(1, machine.cores // max(1, sum(model.scaling.max for model in models)))
 
