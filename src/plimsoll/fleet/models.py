@@ -252,6 +252,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
                    of the tier
     namespace      namespace in which replicas run; by default the fleet's
     source         where the weights come from
+    baseModel      well-known model of the same shape, such as `meta-llama/Llama-3.1-8B`, to plan
+                   with where the weights cannot be read (a fine-tune in a volume or an image)
     sha256         checksum of a single-file source; a download that differs is refused
     credentials    where the token for the source is
     task           what it is for
@@ -286,6 +288,18 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     tier: Called | None = None
     namespace: Namespace | None = None
     source: SourceField
+    base_model: (
+        Annotated[
+            str,
+            Text(
+                what="a model",
+                shape=r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)?",
+                hint="write it like `meta-llama/Llama-3.1-8B`",
+                longest=200,
+            ),
+        ]
+        | None
+    ) = None
     sha256: Sha256 | None = None
     credentials: Credential | None = None
     task: Task = "chat"
