@@ -1,0 +1,83 @@
+"""One way to run a model: device, engine, split, number formats and limits. Plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from plimsoll.facts.devices import Device
+from plimsoll.facts.network import Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """How one replica is spread over devices.
+
+    tensor    devices that share every layer; inside one node
+    pipeline  groups of layers, one after the other
+    data      copies of attention behind one endpoint (attention data parallel); experts are
+              spread over all of them
+    expert    devices over which experts are spread whole; 1: experts are cut like the rest
+    """
+
+    tensor: int = 1
+    pipeline: int = 1
+    data: int = 1
+    expert: int = 1
+
+    @property
+    def devices(self) -> int:
+        """Devices of one replica."""
+        return self.tensor * self.pipeline * self.data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Formats:
+    """Element types of one replica, each a key of facts' weight formats (`bf16`, `fp8`, `int4`...).
+
+    weights  of dense matrices
+    experts  of experts' matrices
+    compute  in which matrices are multiplied: `bf16`, `fp8`, `int8`, `fp4`
+    cache    of the KV cache
+    """
+
+    weights: str = "bf16"
+    experts: str = "bf16"
+    compute: str = "bf16"
+    cache: str = "bf16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One way to run one replica.
+
+    network       the model
+    device        what each shard runs on
+    engine        `vllm`, `sglang`, `trtllm`, ...
+    version       of the engine; empty: the newest that is known
+    split         over how many devices, and how
+    formats       number formats
+    context       tokens that one request may hold
+    sequences     requests at once (max-num-seqs)
+    batch_tokens  tokens of one engine step (max-num-batched-tokens); 0: the engine's default
+    utilization   share of device memory that the engine may take (gpu-memory-utilization);
+                  0: the engine's default
+    graphs        whether decode steps are captured as CUDA graphs
+    adapters      LoRA adapters held on the device
+    adapter_rank  their largest rank
+    draft         draft model for speculative decoding
+    """
+
+    network: Network
+    device: Device
+    engine: str = "vllm"
+    version: str = ""
+    split: Split = field(default_factory=Split)
+    formats: Formats = field(default_factory=Formats)
+    context: int
+    sequences: int
+    batch_tokens: int = 0
+    utilization: float = 0.0
+    graphs: bool = True
+    adapters: int = 0
+    adapter_rank: int = 0
+    draft: Network | None = None
