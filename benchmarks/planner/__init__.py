@@ -1,0 +1,1 @@
+"""How well the planner predicts what others measured, and how fast it plans."""
