@@ -44,5 +44,5 @@ $(VENV)/.local: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@echo "Installing Plimsoll and its test tools into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --editable '.[local,s3]' --group test --group check
+	@$(BIN)/python -m pip install --quiet --editable '.[local,s3,plan]' --group test --group check
 	@touch $@

@@ -1,0 +1,1 @@
+"""Several models on few accelerators: optimal, fast, and how much it saves."""
