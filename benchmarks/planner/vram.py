@@ -92,9 +92,11 @@ def _case(row: dict[str, str]) -> dict[str, Any] | None:
     try:
         found = _deployment(row, quantity)
         predicted, low, high = _predicted(found, quantity)
-    except InputError:
+        measured = float(row["value"])
+    except (InputError, ValueError):
         return None
-    measured = float(row["value"])
+    if measured <= 0:
+        return None
     return {
         "quantity": quantity,
         "model": row["model"],

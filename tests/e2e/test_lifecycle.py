@@ -231,7 +231,9 @@ def test_a_broken_fleet_is_refused_with_every_problem(tmp_path: Path) -> None:
     assert "did you mean `min`" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["up", "check", "plan", "chat", "status", "models", "schema"])
+@pytest.mark.parametrize(
+    "command", ["up", "check", "plan", "explain", "chat", "status", "models", "schema"]
+)
 def test_every_command_has_help(command: str, tmp_path: Path) -> None:
     done = run(command, "--help", environment=environment_in(tmp_path))
     assert done.returncode == 0

@@ -9,7 +9,11 @@ from plimsoll.fleet.shapes import fields_of
 from plimsoll.fleet.types import Spec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-ALONE = ["demo.yaml", "production.yaml"]
+ALONE = [
+    "demo.yaml",
+    "production.yaml",
+    *sorted(f"plans/{path.name}" for path in (EXAMPLES / "plans").glob("*.yaml")),
+]
 SKETCH = Path(__file__).parents[3] / "shared" / "design" / "fleet-example.yaml"
 
 

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from plimsoll.errors import DoesNotFit, InputError
 from plimsoll.fleet import Fleet, Model, Resources, Scaling, parse_source
-from plimsoll.plan import LedgerDoesNotFit, Machine, plan_local
-from plimsoll.plan.fit import Room, nearest
+from plimsoll.plan import Machine
+from plimsoll.plan.fit import LedgerDoesNotFit, Room, nearest
+from plimsoll.plan.local import plan_local
 from plimsoll.plan.memory import Settings, ledger
 from plimsoll.units import GIB, MIB
 from tests.plan.shapes import SHAPES, shape

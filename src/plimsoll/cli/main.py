@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -10,22 +9,20 @@ from typing import Any
 import click
 
 from plimsoll import __version__
+from plimsoll.cli.demand import on_demand
 
 # Each command's module is imported when it is run, so that `plimsoll --help` stays fast
 # (docs/decisions/0003-commands-on-demand.md). The help text stands here for the same reason.
 COMMANDS: dict[str, str] = {
     "up": "Serve a fleet on this machine",
     "check": "Check fleet files and name every problem",
-    "plan": "Show what a fleet would run here, and why",
+    "plan": "Show what a fleet would run, where, and at what price",
+    "explain": "Show why one model gets what it gets",
     "chat": "Talk to a model",
     "status": "Show the fleets that are up on this machine",
     "models": "List, fetch and prune the models kept on this machine",
     "schema": "Print the JSON Schema or the Kubernetes CRD of fleet files",
 }
-
-
-def _on_demand(name: str) -> Any:
-    return importlib.import_module(f"plimsoll.cli.{name}")
 
 
 class Commands(click.Group):
@@ -39,9 +36,7 @@ class Commands(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(
-            importlib.import_module(f"plimsoll.cli.{cmd_name}"), f"{cmd_name}_command"
-        )
+        command = getattr(on_demand(cmd_name), f"{cmd_name}_command")
         assert isinstance(command, click.Command)
         return command
 
@@ -69,5 +64,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- `told` says and keeps it
-        sys.exit(_on_demand("failures").told(error, as_json="--json" in given))
+        sys.exit(on_demand("failures").told(error, as_json="--json" in given))
     sys.exit(result if isinstance(result, int) else 0)

@@ -1,85 +1,71 @@
-"""`plimsoll plan`: what a fleet would run on this machine, and why. Changes nothing."""
+"""`plimsoll plan`: what a fleet would run, where, and at what price. Changes nothing."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from pathlib import Path
 
 import click
 
+from plimsoll.cli.demand import on_demand
 from plimsoll.cli.files import read_fleet
-from plimsoll.cli.ledger import ledger_text
-from plimsoll.cli.prepare import plan_on_this_machine, this_machine
-from plimsoll.cli.tables import table
-from plimsoll.fleet import Fleet
-from plimsoll.plan import Machine, Placement, Plan
-from plimsoll.units import parse_size, size
+from plimsoll.cli.fleet_plan_json import plan_json
+from plimsoll.cli.fleet_plan_text import plan_text
+from plimsoll.cli.networks import on_accelerators
+from plimsoll.cli.planning import CLOUDS, plan_of
+from plimsoll.errors import InputError
 
 
 @click.command("plan")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--here", is_flag=True, help="Plan for this machine, whatever pools there are")
 @click.option("--memory", metavar="SIZE", help="Plan for a machine with so much free memory")
 @click.option("--cores", type=click.IntRange(1), help="Plan for a machine with so many cores")
+@click.option(
+    "--cloud", "clouds", multiple=True, type=click.Choice(CLOUDS),
+    help="Look at what this cloud rents instead of the fleet's pools (may be repeated)",
+)  # fmt: skip
+@click.option(
+    "--accelerator", "accelerators", multiple=True, metavar="NAME",
+    help="Look only at this accelerator (may be repeated)",
+)  # fmt: skip
+@click.option("--spot", is_flag=True, help="Take spot prices of what clouds rent")
+@click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Draw cost against latency: .png, .svg, .pdf or .html",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON")
 def plan_command(
-    files: tuple[str, ...], *, memory: str | None, cores: int | None, as_json: bool
+    files: tuple[str, ...],
+    *,
+    here: bool,
+    memory: str | None,
+    cores: int | None,
+    clouds: tuple[str, ...],
+    accelerators: tuple[str, ...],
+    spot: bool,
+    plot: Path | None,
+    as_json: bool,
 ) -> None:
-    """Show what a fleet would run on this machine, and why.
+    """Show what a fleet would run, where, at what price, and what limits it.
 
-    Reads the models that are on this machine; `plimsoll models pull FILE` fetches the others.
-    Exits 3 when the fleet does not fit.
+    A fleet with accelerator pools, or with models that need accelerators, is planned for those;
+    without pools, for what clouds rent. Other fleets are planned for this machine. Exits 3 when
+    something does not fit.
     """
     loaded = read_fleet(files)
-    here = this_machine()
-    machine = Machine(
-        memory=parse_size(memory) if memory else here.memory, cores=cores or here.cores
-    )
-    plan = plan_on_this_machine(loaded, machine)
-    click.echo(_plan_json(plan, machine) if as_json else _plan_text(loaded.fleet, plan, machine))
-
-
-def _plan_json(plan: Plan, machine: Machine) -> str:
-    placements = [
-        dataclasses.asdict(place)
-        | {"ledger": {"total": place.ledger.total, **dataclasses.asdict(place.ledger)}}
-        for place in plan.placements
-    ]
-    body = {
-        "machine": dataclasses.asdict(machine),
-        "budget": plan.budget,
-        "placements": placements,
-    }
-    return json.dumps(body, indent=2)
-
-
-def _plan_text(fleet: Fleet, plan: Plan, machine: Machine) -> str:
-    scaling = {model.name: model.scaling for model in fleet.models}
-    rows = [
-        (
-            place.model,
-            place.engine,
-            f"{scaling[place.model].min} to {scaling[place.model].max}",
-            f"{place.context:,}",
-            str(place.parallel),
-            str(place.threads),
-            size(place.ledger.total),
-        )
-        for place in plan.placements
-    ]
-    head = ("MODEL", "ENGINE", "REPLICAS", "CONTEXT", "SLOTS", "THREADS", "MEMORY EACH")
-    least = sum(scaling[p.model].min * p.ledger.total for p in plan.placements)
-    most = sum(scaling[p.model].max * p.ledger.total for p in plan.placements)
-    parts = [table(head, rows)]
-    parts.extend(_placement_text(place) for place in plan.placements)
-    parts.append(
-        f"{size(least)} at the minimum and {size(most)} at the maximum, "
-        f"of {size(machine.memory)} free on {machine.cores} cores"
-    )
-    return "\n\n".join(parts)
-
-
-def _placement_text(place: Placement) -> str:
-    lines = [f"{place.model}"]
-    lines.extend(f"  {reason}" for reason in place.why)
-    lines.append(ledger_text(place.ledger))
-    return "\n".join(lines)
+    elsewhere = clouds or accelerators or plot
+    if here or memory or cores or not (elsewhere or on_accelerators(loaded.fleet)):
+        if elsewhere or spot:
+            raise InputError(
+                "this machine's plan has no clouds, no prices and no plot",
+                hint="leave out `--here`, `--memory` and `--cores`",
+                code="plan.options",
+            )
+        show = on_demand("local_plan").local_json if as_json else on_demand("local_plan").local_text
+        click.echo(show(loaded, memory=memory, cores=cores))
+        return
+    plan, _ = plan_of(loaded, clouds=clouds, accelerators=accelerators, spot=spot)
+    if plot:
+        on_demand("plot").save_plot(plan.choices, plot)
+    click.echo(json.dumps(plan_json(plan), indent=2) if as_json else plan_text(plan))

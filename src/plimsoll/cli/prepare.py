@@ -11,7 +11,9 @@ from plimsoll.cli.files import LoadedFleet
 from plimsoll.cli.ledger import ledger_text
 from plimsoll.facts.shape import ModelShape
 from plimsoll.fleet import Fleet
-from plimsoll.plan import LedgerDoesNotFit, Machine, Plan, plan_local
+from plimsoll.plan import Machine, Plan
+from plimsoll.plan.fit import LedgerDoesNotFit
+from plimsoll.plan.local import plan_local
 from plimsoll.worlds.local.sources import Artifact, Cache, Progress, default_root, fetch, locate
 from plimsoll.worlds.local.weights import read_shape
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
+
+import msgspec
 
 from plimsoll.errors import InputError
 from plimsoll.facts.devices import Device
@@ -14,8 +15,7 @@ from plimsoll.facts.nearest import nearest_hint
 from plimsoll.facts.table import sparse_csv_rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accelerator:
+class Accelerator(msgspec.Struct, frozen=True, kw_only=True):
     """One accelerator, as its maker sells it and its driver shows it.
 
     name                its name in the catalogue: `H100-80GB-SXM`

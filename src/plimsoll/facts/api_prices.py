@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from dataclasses import dataclass
 from functools import cache
+
+import msgspec
 
 from plimsoll.facts.model_names import spelling
 from plimsoll.facts.table import sparse_csv_rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiPrice:
+class ApiPrice(msgspec.Struct, frozen=True, kw_only=True):
     """What one provider takes for one model.
 
     provider           `openai`, `together`

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Literal
+
+import msgspec
 
 from plimsoll.facts.table import csv_rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColdStartFact:
+class ColdStartFact(msgspec.Struct, frozen=True, kw_only=True):
     """One phase.
 
     quantity  `node`, `weights`, `engine`

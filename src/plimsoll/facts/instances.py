@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
+
+import msgspec
 
 from plimsoll.errors import InputError
 from plimsoll.facts.accelerators import accelerator as by_name
@@ -13,8 +14,7 @@ from plimsoll.facts.nearest import nearest_hint
 from plimsoll.facts.table import sparse_csv_rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One machine type of one cloud.
 
     provider      `aws`, `gcp` or `azure`

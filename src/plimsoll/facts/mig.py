@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
+
+import msgspec
 
 from plimsoll.facts.table import sparse_csv_rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MigProfile:
+class MigProfile(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of MIG instance of one accelerator, without the media variants (`+me`).
 
     accelerator      its name in the catalogue

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -18,8 +17,7 @@ from plimsoll.facts.nearest import nearest_hint
 from plimsoll.facts.table import csv_rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineMemory:
+class EngineMemory(msgspec.Struct, frozen=True, kw_only=True):
     """How one engine, from one version on, divides a device.
 
     share_of             what `utilization` is a share of: `device`, all of it; `free`, what is
@@ -66,8 +64,7 @@ class EngineMemory:
     captured_sequences: int = 512
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceMemory:
+class DeviceMemory(msgspec.Struct, frozen=True, kw_only=True):
     """What is the same for every engine; `vram_devices.csv` says where from.
 
     driver_held           bytes of a whole device that programs cannot take, where not known of it
@@ -102,8 +99,7 @@ class DeviceMemory:
     highest_share: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _EngineRow:
+class _EngineRow(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     since: str
     name: str
@@ -113,8 +109,7 @@ class _EngineRow:
     date: dt.date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _DeviceRow:
+class _DeviceRow(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     value: float
     unit: str
@@ -122,8 +117,7 @@ class _DeviceRow:
     date: dt.date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _BatchRow:
+class _BatchRow(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     from_memory: int
     not_generation: str
@@ -132,16 +126,14 @@ class _BatchRow:
     date: dt.date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _WorkspaceRow:
+class _WorkspaceRow(msgspec.Struct, frozen=True, kw_only=True):
     generation: str
     bytes: int
     source: str
     date: dt.date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _KeptRow:
+class _KeptRow(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str
     part: str
     source: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Literal
+
+import msgspec
 
 from plimsoll.errors import InputError
 from plimsoll.facts.devices import Device
@@ -16,8 +17,7 @@ from plimsoll.facts.table import sparse_csv_rows
 How = Literal["native", "kernel"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightFormat:
+class WeightFormat(msgspec.Struct, frozen=True, kw_only=True):
     """One number format of the weights of linear layers.
 
     name      `bf16`, `fp8`, `awq`
@@ -49,8 +49,7 @@ class WeightFormat:
         return self.bits / 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FormatSupport:
+class FormatSupport(msgspec.Struct, frozen=True, kw_only=True):
     """What one engine runs on one generation of hardware; what is not named, it does not run.
 
     generation  `ampere`, `hopper`, `cdna3`

@@ -1,19 +1,10 @@
-"""What should run: placements, their memory, and the reasons.
+"""What should run: configurations, placements, their memory, speed and price, and the reasons.
 
 May live here: arithmetic over facts and the fleet. May not: files, clocks, processes.
+
+`plan.local` plans one computer, `plan.search` accelerators; what they yield is here.
 """
 
-from plimsoll.plan.fit import LedgerDoesNotFit, Nearest
-from plimsoll.plan.local import plan_local
 from plimsoll.plan.types import Ledger, Machine, Placement, Plan, Term
 
-__all__ = [
-    "Ledger",
-    "LedgerDoesNotFit",
-    "Machine",
-    "Nearest",
-    "Placement",
-    "Plan",
-    "Term",
-    "plan_local",
-]
+__all__ = ["Ledger", "Machine", "Placement", "Plan", "Term"]

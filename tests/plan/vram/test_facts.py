@@ -1,10 +1,10 @@
 """The constants of GPU memory: complete, known by name, and the newest that a version has."""
 
 import csv
-from dataclasses import fields
 from importlib.resources import files
 
 import pytest
+from msgspec.structs import fields
 
 from plimsoll.facts.accelerators import accelerators, device
 from plimsoll.facts.vram import (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, floor
+
+import msgspec
 
 from plimsoll.errors import InputError
 from plimsoll.facts.network import Network
@@ -31,8 +32,7 @@ from plimsoll.plan.vram.weights import Shard, shard
 UNQUANTIZED = Formats()  # a draft model runs as published
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """One device of a replica, in bytes.
 
     memory         that the driver shows
@@ -88,8 +88,7 @@ class Budget:
         return self.usable - self.engine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment as far as one device's memory depends on it, the context apart."""
 
     memory: int

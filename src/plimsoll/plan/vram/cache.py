@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 from typing import Literal
+
+import msgspec
 
 from plimsoll.facts.network import Layer, Mixer, Network
 from plimsoll.facts.vram import EngineMemory, device_memory
@@ -16,8 +17,7 @@ from plimsoll.plan.deployment import Split
 Reach = Literal["whole", "window", "chunk", "state"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """The layers of one device that keep alike.
 
     reach         `whole` the context, a sliding `window`, a `chunk` of it, or a fixed `state`
@@ -54,8 +54,7 @@ class Pool:
         return ceil(tokens / self.block_tokens)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """How one device keeps keys, values and states.
 
     pools         layers that keep alike, each kind once; none for an embedding model
@@ -76,8 +75,7 @@ class Layout:
         return sum(pool.at_most(tokens, step) * pool.block_bytes for pool in self.pools)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
+class _Kind(msgspec.Struct, frozen=True, kw_only=True):
     reach: Reach
     limit: int
     layers: int

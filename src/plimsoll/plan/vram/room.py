@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from plimsoll.plan.deployment import Deployment
 from plimsoll.plan.vram.budget import Budget, budget
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class Room(msgspec.Struct, frozen=True, kw_only=True):
     """One device of a replica, in bytes.
 
     usable  what programs can take of it

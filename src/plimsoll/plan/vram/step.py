@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
+
+import msgspec
 
 from plimsoll.facts.network import Layer, Network
 from plimsoll.facts.vram import EngineMemory, device_memory
@@ -14,8 +15,7 @@ from plimsoll.plan.vram.weights import SIXTEEN_BITS, vocab_rows
 STREAMS = 2  # the residual stream, and what a layer adds to it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activations:
+class Activations(msgspec.Struct, frozen=True, kw_only=True):
     """The largest step of one device.
 
     bytes   at its peak

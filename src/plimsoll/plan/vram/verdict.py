@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
+
+import msgspec
 
 from plimsoll.facts.network import Network
 from plimsoll.facts.vram import device_memory
@@ -14,8 +16,7 @@ from plimsoll.units import size
 Fit = Literal["fits", "starved", "does not fit"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of one device of a replica.
 
     fit       `fits`; `starved` where it runs, but the cache holds so few requests that throughput

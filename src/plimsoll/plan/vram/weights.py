@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
+
+import msgspec
 
 from plimsoll.facts.network import Layer, Mixer, Network
 from plimsoll.facts.parameters import feed_forward_weights, mixer_weights
@@ -18,8 +19,7 @@ EIGHT_BITS = 8.0  # a format of exactly these has one FP32 scale an output row, 
 KNOWN_WITHIN = 0.1  # published bytes further off than this hold something else too
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of weights of one device.
 
     dense       attention and dense feed-forward matrices

@@ -1,0 +1,82 @@
+"""`plimsoll explain`: why one model gets what it gets: memory, limits, what was left and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from plimsoll.cli.demand import on_demand
+from plimsoll.cli.files import read_fleet
+from plimsoll.cli.fleet_plan_json import explained_json
+from plimsoll.cli.fleet_plan_text import explain_text
+from plimsoll.cli.networks import networks_of, runs_here
+from plimsoll.cli.planning import CLOUDS, plan_of
+from plimsoll.errors import InputError
+from plimsoll.facts.nearest import nearest_hint
+from plimsoll.fleet import Fleet, Model
+from plimsoll.plan.search.cheaper import cheaper
+
+
+@click.command("explain")
+@click.argument("file")
+@click.argument("model")
+@click.option(
+    "--cloud", "clouds", multiple=True, type=click.Choice(CLOUDS),
+    help="Look at what this cloud rents instead of the fleet's pools (may be repeated)",
+)  # fmt: skip
+@click.option(
+    "--accelerator", "accelerators", multiple=True, metavar="NAME",
+    help="Look only at this accelerator (may be repeated)",
+)  # fmt: skip
+@click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Draw cost against latency: .png, .svg, .pdf or .html",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON")
+def explain_command(
+    file: str,
+    model: str,
+    *,
+    clouds: tuple[str, ...],
+    accelerators: tuple[str, ...],
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Show why MODEL gets what it gets.
+
+    Its memory line by line, the limiting term, what was rejected and why, and three ways to pay
+    less with what each gives up.
+    """
+    loaded = read_fleet((file,))
+    wanted = _model(loaded.fleet, model)
+    plan, grounds = plan_of(loaded, clouds=clouds, accelerators=accelerators)
+    choice = plan.choice(model)
+    less = cheaper(choice, wanted, networks_of(loaded)[model], grounds)
+    if plot:
+        on_demand("plot").save_plot([choice], plot)
+    if as_json:
+        click.echo(json.dumps(explained_json(choice, less), indent=2))
+    else:
+        click.echo(explain_text(choice, less))
+
+
+def _model(fleet: Fleet, name: str) -> Model:
+    """The model of that name. Raises InputError, also for one that the embedded engine runs."""
+    try:
+        model = fleet.model(name)
+    except KeyError:
+        raise InputError(
+            f"no model `{name}` in the fleet",
+            hint=nearest_hint(name, (one.name for one in fleet.models)),
+            code="explain.model",
+        ) from None
+    if runs_here(model):
+        raise InputError(
+            "runs on processors, with the embedded engine",
+            where=name,
+            hint="`plimsoll plan --here` shows its memory and why",
+            code="explain.embedded",
+        )
+    return model

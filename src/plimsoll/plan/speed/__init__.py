@@ -1,0 +1,1 @@
+"""How fast a deployment answers: steps, latency at a steady load, under arrivals, at full load."""
