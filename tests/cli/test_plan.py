@@ -214,3 +214,39 @@ def test_one_cloud_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = outcome(capsys, "plan", str(example("any-cloud")), "--cloud", "gcp", "--json")
     assert code == 0, err
     assert {nodes["provider"] for nodes in json.loads(out)["nodes"]} == {"gcp"}
+
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "max_position_embeddings": 8192,
+    "torch_dtype": "bfloat16",
+}
+
+
+def test_a_folder_with_its_configuration_is_enough(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps(LLAMA))
+    body = planned(capsys, fleet(tmp_path, source="file:./model"))
+    assert body["models"][0]["network"] == "model"
+
+
+def test_a_source_that_cannot_be_read_may_name_its_shape(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = fleet(tmp_path, source="pvc://models/tuned")
+    code, out, _ = outcome(capsys, "plan", str(path), "--json")
+    assert code == 2
+    assert "baseModel" in json.loads(out)["error"]["hint"]
+    path.write_text(
+        path.read_text().replace("context:", "baseModel: Qwen/Qwen3-8B\n      context:")
+    )
+    assert planned(capsys, path)["models"][0]["network"] == "Qwen/Qwen3-8B"

@@ -50,11 +50,11 @@ def _network(index: int, model: Model, base: Path) -> Network:
     except InputError as unknown:
         try:
             told: Network = on_demand("elsewhere").network_at_source(model)
-        except SourceError as failed:
+        except (SourceError, InputError) as failed:
             raise InputError(
                 f"{unknown.message}, and its source did not tell: {failed.message}",
                 where=where,
-                hint=f"{unknown.hint}; or name one of the same shape in `baseModel`",
+                hint=f"name one of the same shape in `baseModel`; {unknown.hint}",
                 code=unknown.code,
             ) from failed
         return told

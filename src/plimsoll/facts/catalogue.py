@@ -119,7 +119,7 @@ def network(name: str) -> Network:
         return _stored_as(base, written.format, name) if written.format else base
     raise InputError(
         f"the model `{name[:100]}` is not in the catalogue",
-        hint=f"{nearest_hint(name, begun or rows())}; or name a `config.json`",
+        hint=nearest_hint(name, begun or rows()),
         code="facts.unknown-model",
     )
 
