@@ -250,3 +250,10 @@ def test_a_source_that_cannot_be_read_may_name_its_shape(
         path.read_text().replace("context:", "baseModel: Qwen/Qwen3-8B\n      context:")
     )
     assert planned(capsys, path)["models"][0]["network"] == "Qwen/Qwen3-8B"
+
+
+@pytest.mark.parametrize("name", ["production.yaml", "two-teams"])
+def test_the_other_examples_are_planned_too(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    body = planned(capsys, ROOT / "examples" / name)
+    assert body["models"]
+    assert body["cost"]["provenLeast"]

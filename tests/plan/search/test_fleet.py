@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from plimsoll.errors import InputError
 from plimsoll.facts.accelerators import device
 from plimsoll.facts.catalogue import network
 from plimsoll.fleet import Document, Fleet, Model, load_fleet
@@ -215,3 +216,12 @@ def test_stages_are_added_only_where_memory_asks_for_them() -> None:
 def test_a_model_alone_pays_whole_nodes() -> None:
     found = search(model(rate=0.5), network(MODELS[0]), [ground()], alone=True)
     assert {candidate.dollars for candidate in found.candidates} == {32.0}
+
+
+def test_a_context_beyond_the_model_or_below_its_traffic_is_refused() -> None:
+    long = msgspec.structs.replace(model(), context=10_000_000)
+    with pytest.raises(InputError, match="was trained for"):
+        search(long, network(MODELS[0]), [ground()])
+    short = msgspec.structs.replace(model(), context=1000)
+    with pytest.raises(InputError, match="do not fit a context of 1,000"):
+        search(short, network(MODELS[0]), [ground()])

@@ -153,6 +153,30 @@ def context_of(model: Model, network: Network, demand: Demand) -> int:
     return min(network.context, usual) if network.context else usual
 
 
+def check_context(model: Model, network: Network) -> None:
+    """Raises InputError for a context beyond the model, or too short for its own traffic."""
+    if model.context is None:
+        return
+    if network.context and model.context > network.context:
+        raise InputError(
+            f"a context of {model.context:,} tokens is more than the {network.context:,} that "
+            f"{network.name} was trained for",
+            where=model.name,
+            hint=f"say `context: {network.context}` or less",
+            code="plan.context",
+        )
+    if model.traffic is None:
+        return
+    tokens = model.traffic.prompt_tokens + model.traffic.output_tokens
+    if tokens > model.context:
+        raise InputError(
+            f"requests of {tokens:,} tokens on average do not fit a context of {model.context:,}",
+            where=model.name,
+            hint="raise `context`, or correct `traffic`",
+            code="plan.context",
+        )
+
+
 def evaluate(
     wish: Wish, ground: Ground, option: FormatOption, split: Split
 ) -> Candidate | Rejected:

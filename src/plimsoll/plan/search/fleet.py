@@ -11,7 +11,7 @@ from plimsoll.facts.parameters import active_parameters, parameters
 from plimsoll.fleet import Fleet, Model
 from plimsoll.plan.cost import ApiOffer, Comparison, Cost, Request, compare, cost
 from plimsoll.plan.search.alone import dollars_for
-from plimsoll.plan.search.candidates import Wish, by_cost, demand_of, find
+from plimsoll.plan.search.candidates import Wish, by_cost, check_context, demand_of, find
 from plimsoll.plan.search.grounds import allowed
 from plimsoll.plan.search.joint import Joint, choose_together, nodes_of
 from plimsoll.plan.search.refuse import refusal
@@ -69,10 +69,14 @@ def plan_fleet(
 def search(
     model: Model, network: Network, grounds: Sequence[Ground], *, alone: bool = False
 ) -> Found:
-    """Every configuration of one model. Raises NothingFits where there is none.
+    """Every configuration of one model.
 
     alone  whether no other model can share its nodes: whole nodes are reckoned then
+
+    Raises NothingFits where there is none, InputError for a context that contradicts the model or
+    its traffic.
     """
+    check_context(model, network)
     wish = Wish(model=model, network=network, demand=demand_of(model), alone=alone)
     here = list(allowed(model, grounds))
     found = find(wish, here)
