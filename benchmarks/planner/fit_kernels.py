@@ -16,11 +16,17 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 from scipy.optimize import least_squares
 
+from plimsoll.facts.throughput import saturation_constants
+
 Array = np.ndarray[Any, Any]
 
 TABLES = Path("../shared/data/perf/op_tables")
 FACTS = Path("src/plimsoll/facts/data/speed_kernels.csv")
 SOURCE = "kernel times of ai-dynamo/aiconfigurator systems data"
+RING_SOURCE = (
+    "starts: NCCL 2.27.3 on L40S in ai-dynamo/aiconfigurator systems data; share of the link: "
+    "link.pcie of saturation_constants.csv"
+)
 DATE = "2026-11-21"
 # Peaks as in systems/*.yaml: bytes per second, operations per second, link bytes per second.
 PEAKS: dict[str, tuple[str, float, dict[str, float], float]] = {
@@ -40,6 +46,8 @@ FORMATS = {
     "w4a8_mxfp4_mxfp8": ("mxfp4", 4.25, "fp8"),
 }
 SAMPLE = 4000  # rows of one kernel that are fitted
+_SMALL = 4096  # elements of an exchange that is nothing but its start
+_CELLS = 8  # of a kernel, before its source
 
 
 def load(kind: str, tables: Path) -> pd.DataFrame:
@@ -190,21 +198,38 @@ def reductions(tables: Path) -> list[list[object]]:
     every = load("custom_allreduce", tables)
     every = every[every.kernel_source.str.contains("graph")]
     every = every[(every.message_size >= 1024) & (every.message_size <= 64e6)]
-    every.loc[every.gpu == "l40s", "generation"] = "pcie"
     out: list[list[object]] = []
-    for generation, some in every.groupby("generation"):
-        shared = generation == "pcie"
-        rows = some[some.num_gpus <= 4] if shared else some
-        rows = rows.assign(slower=(2 / rows.num_gpus) ** 1.8 if shared else 1.0)
+    for generation, rows in every[every.gpu != "l40s"].groupby("generation"):
 
         def law(r: pd.DataFrame, p: Any) -> Any:
             ring = 2 * (r.num_gpus - 1) / r.num_gpus
             start = (p[0] + p[2] * np.log2(r.num_gpus)) * 1e-6
-            return start + r.message_size * ring / (r.link * p[1] * r.slower)
+            return start + r.message_size * ring / (r.link * p[1])
 
         p = solve(rows, law, (4.0, 0.3, 1.0))
         out.append(["reduction", generation, "bf16", p[0] * 1e-6, p[1], 1.0, p[2] * 1e-6, "bf16"])
-    return out
+    return [*out, around_a_ring(tables)]
+
+
+def around_a_ring(tables: Path) -> list[object]:
+    """The same over PCIe, with seconds per hop around the ring.
+
+    Starts are those of NCCL on L40S. Its rate there falls from 0.63 of the link between two
+    devices to 0.05 among eight, which is that machine's way through its host: servers whose
+    devices reach each other serve several times the tokens that it would allow. The share of the
+    link is therefore that of `fit_throughput`, on published rows of L40S and A100-PCIe.
+    """
+    every = load("nccl", tables)
+    rows = every[
+        (every.gpu == "l40s") & (every.op_name == "all_reduce") & (every.message_size <= _SMALL)
+    ]
+
+    def law(r: pd.DataFrame, p: Any) -> Any:
+        return (p[0] + p[1] * 2 * (r.num_gpus - 1)) * 1e-6
+
+    p = solve(rows, law, (4.0, 1.5))
+    share = saturation_constants()["link.pcie"]
+    return ["reduction", "pcie", "bf16", p[0] * 1e-6, share, 1.0, p[1] * 1e-6, "bf16", RING_SOURCE]
 
 
 def main() -> None:
@@ -218,7 +243,7 @@ def main() -> None:
                          "traffic", "compute", "source", "date"])  # fmt: skip
         for row in rows:
             shown = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row]
-            writer.writerow([*shown, SOURCE, DATE])
+            writer.writerow([*shown, *([SOURCE] if len(shown) == _CELLS else []), DATE])
 
 
 if __name__ == "__main__":

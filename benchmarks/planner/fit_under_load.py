@@ -20,7 +20,10 @@ from benchmarks.planner.under_load import METRICS, Stage, predicted, stages
 from plimsoll.plan.speed.load import Objectives, capacity
 
 MEASURED = ROOT.parent / "shared" / "data" / "perf" / "vllm_under_load.csv"
-FULL_SOURCE = "steps alone against the published throughput of TensorRT-LLM, not fitted on it"
+FULL_SOURCE = (
+    "steps alone against the published throughput of TensorRT-LLM, on which nothing in them was "
+    "fitted but the share of a PCIe link"
+)
 STAGES_SOURCE = "fitted on vLLM 0.15.1 on H100, measured by inference-sim: {} stages of {} runs"
 # What is believed before the fit: value, spread of the logarithm, unit.
 PRIORS = {

@@ -17,13 +17,13 @@ class Kernel:
     """What one kind of kernel reaches on one generation of accelerators, alone, measured.
 
     kernel      `product`, `mixture`, `attention` (decoding), `prompt` (attention), `reduction`
-    generation  of the accelerators
+    generation  of the accelerators; `pcie` for `reduction` without NVLink
     format      number format of the weights, or of the cache
     start       seconds that it takes however small it is
     bandwidth   share of the memory's bandwidth; of the link's for `reduction`
     operations  share of the peak operations of `compute`
-    traffic     share of the memory's bandwidth for activations of experts; seconds per doubling
-                of the devices for `reduction`
+    traffic     share of the memory's bandwidth for activations of experts; for `reduction`
+                seconds per doubling of the devices, over PCIe per hop around a ring of them
     compute     element type that it multiplies in
     source      where it was measured
     date        when it was fitted

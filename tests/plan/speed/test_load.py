@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.planner.under_load import score
 from plimsoll.facts.accelerators import device
 from plimsoll.facts.catalogue import network
+from plimsoll.facts.load import load_constants
 from plimsoll.plan.deployment import Deployment, Formats, Split
 from plimsoll.plan.speed.load import Capacity, Objectives, capacity, under_load
 
@@ -19,11 +20,13 @@ MEASURED = Path(__file__).parents[4] / "shared" / "data" / "perf" / "vllm_under_
 FP8 = Formats(weights="fp8", experts="fp8", compute="fp8", cache="fp8")
 RUNS = st.sampled_from(
     [
-        ("Llama-3.1-8B", "H100", Formats(), 1),
-        ("Llama-3.1-8B", "L40S", Formats(), 1),
-        ("Llama-3.3-70B", "H100", FP8, 2),
-        ("Qwen3-30B-A3B", "H200", Formats(), 1),
-        ("gpt-oss-20b", "A100", Formats(experts="mxfp4"), 1),
+        ("Llama-3.1-8B", "H100", Formats(), Split()),
+        ("Llama-3.1-8B", "L40S", Formats(), Split()),
+        ("Llama-3.3-70B", "H100", FP8, Split(tensor=2)),
+        ("Qwen3-30B-A3B", "H200", Formats(), Split()),
+        ("gpt-oss-20b", "A100", Formats(experts="mxfp4"), Split()),
+        ("Llama-3.3-70B", "L40S", FP8, Split(tensor=4)),
+        ("Llama-3.3-70B", "H100", FP8, Split(pipeline=4)),
     ]
 )
 LENGTHS = st.tuples(st.integers(16, 8000), st.integers(1, 2000))
@@ -36,10 +39,10 @@ OBJECTIVES = st.builds(Objectives, **SECONDS, percentile=st.sampled_from([50.0, 
 few = settings(max_examples=40, deadline=None)
 
 
-def made(run: tuple[str, str, Formats, int], sequences: int = 128) -> Deployment:
-    model, accelerator, formats, tensor = run
+def made(run: tuple[str, str, Formats, Split], sequences: int = 128) -> Deployment:
+    model, accelerator, formats, split = run
     return Deployment(
-        network=network(model), device=device(accelerator), split=Split(tensor=tensor),
+        network=network(model), device=device(accelerator), split=split,
         formats=formats, context=16384, sequences=sequences,
     )  # fmt: skip
 
@@ -135,13 +138,13 @@ def test_a_higher_percentile_is_never_faster(run, lengths, share) -> None:
 
 
 def test_a_cached_prefix_makes_first_tokens_come_sooner() -> None:
-    deployment = made(("Llama-3.3-70B", "H100", FP8, 2))
+    deployment = made(("Llama-3.3-70B", "H100", FP8, Split(tensor=2)))
     without, with_prefix = (under_load(deployment, 1.0, 4000, 200, some) for some in (0, 3000))
     assert with_prefix.ttft.mean.value < 0.6 * without.ttft.mean.value
 
 
 def test_above_what_it_keeps_up_with_a_replica_is_not_stable() -> None:
-    deployment = made(("Llama-3.1-8B", "L40S", Formats(), 1))
+    deployment = made(("Llama-3.1-8B", "L40S", Formats(), Split()))
     most = capacity(deployment, 1000, 200, Objectives()).requests_per_second
     over = under_load(deployment, 1.2 * most, 1000, 200)
     assert not over.stable
@@ -150,21 +153,21 @@ def test_above_what_it_keeps_up_with_a_replica_is_not_stable() -> None:
 
 
 def test_an_objective_that_one_request_alone_misses_leaves_no_capacity() -> None:
-    deployment = made(("Llama-3.1-8B", "L40S", Formats(), 1))
+    deployment = made(("Llama-3.1-8B", "L40S", Formats(), Split()))
     assert capacity(deployment, 1000, 200, Objectives(tpot=1e-4)) == Capacity(
         requests_per_second=0.0, limited_by="tpot", concurrency=0.0
     )
 
 
 def test_a_model_that_does_not_fit_has_no_capacity() -> None:
-    found = capacity(made(("Llama-3.3-70B", "L40S", Formats(), 1)), 1000, 200, Objectives())
+    found = capacity(made(("Llama-3.3-70B", "L40S", Formats(), Split())), 1000, 200, Objectives())
     assert found.requests_per_second == 0.0
     assert found.limited_by == "kv cache"
 
 
 @pytest.mark.parametrize(("sequences", "limit"), [(4, "sequences"), (4096, "kv cache")])
 def test_without_objectives_slots_or_memory_are_the_limit(sequences: int, limit: str) -> None:
-    deployment = made(("Llama-3.1-8B", "L40S", Formats(), 1), sequences)
+    deployment = made(("Llama-3.1-8B", "L40S", Formats(), Split()), sequences)
     assert capacity(deployment, 2000, 1000, Objectives()).limited_by == limit
 
 
@@ -178,8 +181,28 @@ def test_stages_work_on_different_requests_at_once() -> None:
     assert 2 * slow < fast < 5 * slow
 
 
+@few
+@given(st.tuples(st.integers(16, 8000), st.integers(100, 2000)), st.sampled_from(["H200", "L40S"]))
+def test_stages_never_serve_more_than_in_proportion(lengths: tuple[int, int], where: str) -> None:
+    one = made(("Llama-3.1-8B", where, Formats(), Split()), sequences=8)
+    two = replace(one, split=Split(pipeline=2), sequences=16)
+    # What a request takes outside of steps does not grow with stages, nor do its waits where
+    # answers are short.
+    steps = {**load_constants("vllm"), "request": 0.0}
+    alone, both = (capacity(some, *lengths, Objectives(), constants=steps) for some in (one, two))
+    assert at_most(both.requests_per_second, 2.0 * alone.requests_per_second)
+
+
+def test_one_request_passes_every_stage() -> None:
+    one, four = (
+        under_load(made(("Llama-3.3-70B", "H200", FP8, Split(pipeline=n))), 1e-6, 1000, 200)
+        for n in (1, 4)
+    )
+    assert one.tpot.value < four.tpot.value < 1.1 * one.tpot.value
+
+
 def test_a_capacity_is_found_in_milliseconds() -> None:
-    deployment = made(("Qwen3-30B-A3B", "H200", Formats(), 1))
+    deployment = made(("Qwen3-30B-A3B", "H200", Formats(), Split()))
     asked = Objectives(ttft=0.5, tpot=0.03)
     began = time.process_time()
     for output in range(200, 300):

@@ -39,7 +39,8 @@ def test_every_accelerator_has_kernels_or_a_likeness(name: str) -> None:
     generation = device(name).generation
     assert measured_generation(generation) == generation or generation in likenesses()
     reach = hardware(made("Llama-3.1-8B", name))
-    assert all(getattr(reach, field) > 0 for field in type(reach).__dataclass_fields__)
+    rates = set(type(reach).__dataclass_fields__) - {"nvlink"}
+    assert all(getattr(reach, field) > 0 for field in rates)
 
 
 @pytest.mark.parametrize("target", ["tpot", "ttft"])

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plimsoll.plan.deployment import Deployment
+from plimsoll.facts.accelerators import device
+from plimsoll.facts.speed import speed_constants
+from plimsoll.plan.deployment import Deployment, Split
+from plimsoll.plan.speed.hardware import hardware
+from plimsoll.plan.speed.stages import handing, idle
 from plimsoll.plan.speed.step import bits_of, step
 from plimsoll.plan.speed.work import Batch, crowded, touched, work
 from tests.plan.speed.deployments import BLOCK, RUNS, made
@@ -84,3 +90,24 @@ def test_a_step_within_a_sliding_window_does_not_grow_with_the_context() -> None
         for context in (4000, 8000)
     )
     assert far < 2 * near
+
+
+def test_over_pcie_more_devices_make_more_hops_at_the_rate_of_one_link() -> None:
+    two, eight = (hardware(made("Llama-3.3-70B", "L40S", tensor=n)) for n in (2, 8))
+    assert eight.wire == two.wire < device("L40S").link
+    assert eight.reduction_start > 2 * two.reduction_start
+
+
+def test_stages_on_other_nodes_hand_over_at_the_rate_of_the_fabric() -> None:
+    near = replace(made("Llama-3.3-70B", "H200"), split=Split(pipeline=8))
+    far = replace(near, split=Split(pipeline=16))
+    assert hardware(far).handing < hardware(near).handing
+    assert handing(far, 100, hardware(far)) > handing(near, 100, hardware(near))
+
+
+@given(RUNS, st.floats(1, 512), st.sampled_from([2, 4, 8]), st.floats(1e-4, 1.0))
+def test_a_round_of_stages_is_never_shorter_than_one_pass(
+    run: Deployment, requests: float, stages: int, seconds: float
+) -> None:
+    split = replace(run, split=replace(run.split, pipeline=stages))
+    assert idle(split, requests, seconds, hardware(split), speed_constants("")) > 0

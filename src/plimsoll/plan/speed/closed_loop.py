@@ -23,6 +23,7 @@ class Flight:
     chunks       steps over which a prompt is spread
     together     1 where the same replica computes prompts, 0 where others do
     pressing     requests in flight per replica that computes prompts, at least 1
+    stages       of its pipeline, each with its part of the requests; times below are of one stage
     """
 
     concurrency: float
@@ -31,6 +32,7 @@ class Flight:
     chunks: float
     together: float
     pressing: float
+    stages: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ def pace(decode: Decode, prompts: Prompts, flight: Flight) -> Pace:
     the request's tokens. What every such step pays is paid once where several prompts share one.
     """
     others = (flight.concurrency - 1) * flight.running / flight.concurrency / flight.output
+    others = others / flight.stages
     steps = 1 - math.e ** (-others * flight.chunks)
     return Pace(
         base=decode.dense + decode.starts + decode.engine,
@@ -98,14 +101,14 @@ def start(
     stay = flight.output * tpot
     waiting = flight.concurrency / flight.running - 1
     # Where prompts take longer than answers, requests queue for the replicas that compute them.
-    late = flight.pressing * prompts.compute - stay
+    late = flight.pressing * prompts.compute / flight.stages - stay
     late = (late + abs(late)) / 2
     burst = shared * constants["burst"] + apart * constants["burst_apart"]
     return Start(
-        request=shared * (constants["request"] + constants["wait"] * decode.seconds)
-        + apart * constants["request_apart"],
+        request=shared * (constants["request"] / flight.stages + constants["wait"] * decode.seconds)
+        + apart * constants["request_apart"] / flight.stages,
         own=constants["own"] * own,
-        burst=burst * (flight.pressing - 1) * prompts.compute,
+        burst=burst * (flight.pressing - 1) * prompts.compute / flight.stages,
         queue=shared * constants["memory_queue"] * waiting * stay
         + apart * constants["prompt_queue"] * late,
     )

@@ -1,9 +1,11 @@
 """What measurements say beyond physics: factors on the parts of a time, by what is deployed.
 
-Every level that was measured (an engine, a version, a model, a whole configuration) has its own
-factors, shrunk towards 1 by how little it was measured. A level that was not measured has none,
-so that an unknown model falls back to the physics. Factors are positive and multiply parts that
-grow with load: what physics says about more and less stays true.
+Every level that was measured (a model on a version of an engine, a whole configuration) has its
+own factors, shrunk towards 1 by how little it was measured. A level that was not measured has
+none, so that an unknown model falls back to the physics. What was learned from one version says
+little of the next: hardly any factor reaches beyond the version that it was measured on. Factors
+are positive and multiply parts that grow with load: what physics says about more and less stays
+true.
 """
 
 from __future__ import annotations
@@ -45,19 +47,18 @@ def levels(
     generation = device.generation
     stored = f"{formats.weights} {formats.experts}"
     found = {
-        "engine": engine,
         "accelerator": place,
-        "accelerator and engine": f"{place} {engine}",
         "model": shape,
-        "model and engine": f"{shape} {engine} {generation}",
-        "format": f"{stored} {engine} {generation}",
+        "model and version": f"{shape} {engine} {version} {generation}",
         "mode and model": f"{engine} {mode} {shape} {place}",
         "configuration": f"{shape} {place} {engine} {version} {stored} "
         f"{split.tensor}x{split.data}x{split.expert} {mode}",
     }
     found["lengths"] = f"{found['configuration']} {prompt:.0f} {output:.0f}"
-    if not mode.startswith("together"):
-        found["mode"] = f"{engine} {mode} {generation}"
+    if mode != "together":
+        found["mode"] = mode
+    if split.data > _WIDE:
+        found["wide"] = "wide"
     if version:
         found["version"] = f"{engine} {version}"
     return found

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from plimsoll.facts.devices import Device
 from plimsoll.facts.speed import Kernel, kernels, likenesses
 from plimsoll.facts.weight_formats import weight_format
 from plimsoll.plan.deployment import Deployment
 
-# Over PCIe, devices share the way to each other: the rate that one sees falls with their number.
-_SHARED_WAY = 1.8
 _NEXT = {"fp8": ("fp8_block",), "mxfp8": ("fp8_block",)}  # of the same width and unit
 
 
@@ -31,6 +30,9 @@ class Hardware:
     prompt_compute    operations of attention over prompts
     reduction_start   of one exchange for tensor parallelism
     wire              bytes exchanged
+    nvlink            1 where they go over NVLink, 0 where over PCIe
+    handing_start     of handing activations to the next stage of a pipeline
+    handing           bytes handed
     """
 
     product_start: float
@@ -46,6 +48,9 @@ class Hardware:
     prompt_compute: float
     reduction_start: float
     wire: float
+    nvlink: float
+    handing_start: float
+    handing: float
 
 
 def measured_generation(generation: str) -> str:
@@ -82,11 +87,10 @@ def hardware(deployment: Deployment) -> Hardware:
     prompt = _kernel("prompt", generation, "bf16")
     reduction = _kernel("reduction", generation if device.nvlink else "pcie", "bf16")
     wide = peak(deployment, "bf16")
-    link = device.link if split.tensor <= device.per_node else min(device.link, device.fabric)
-    doublings = max(1, split.tensor).bit_length() - 1
-    wire = (link or device.fabric or 1e9) * reduction.bandwidth
-    if not device.nvlink and split.tensor > 2:
-        wire *= (2 / split.tensor) ** _SHARED_WAY
+    tensor = max(1, split.tensor)
+    # Over NVLink every device reaches every other. Over PCIe bytes go around a ring, and each link
+    # carries those of one neighbour: more devices are more hops, at the rate of one link.
+    turns = tensor.bit_length() - 1 if device.nvlink else 2 * (tensor - 1)
     return Hardware(
         product_start=product.start,
         product_rate=device.bandwidth * product.bandwidth,
@@ -99,6 +103,15 @@ def hardware(deployment: Deployment) -> Hardware:
         attention_rate=device.bandwidth * attention.bandwidth,
         attention_compute=wide * attention.operations,
         prompt_compute=wide * prompt.operations,
-        reduction_start=reduction.start + reduction.traffic * doublings,
-        wire=wire,
+        reduction_start=reduction.start + reduction.traffic * turns,
+        wire=_link(device, split.tensor) * reduction.bandwidth,
+        nvlink=float(device.nvlink),
+        handing_start=reduction.start + reduction.traffic,
+        handing=_link(device, split.devices) * reduction.bandwidth,
     )
+
+
+def _link(device: Device, devices: int) -> float:
+    """Bytes per second of the narrowest link between as many devices."""
+    link = device.link if devices <= device.per_node else min(device.link, device.fabric)
+    return link or device.fabric or 1e9

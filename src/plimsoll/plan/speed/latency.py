@@ -14,7 +14,14 @@ from plimsoll.plan.speed.estimate import Estimate
 from plimsoll.plan.speed.floor import Floor, decode_floor
 from plimsoll.plan.speed.hardware import hardware
 from plimsoll.plan.speed.intervals import fallen_back, interval, reasons
-from plimsoll.plan.speed.step import bits_of, decode_seconds, prompt_seconds, speaks_like
+from plimsoll.plan.speed.stages import idle
+from plimsoll.plan.speed.step import (
+    Decode,
+    bits_of,
+    decode_seconds,
+    prompt_seconds,
+    speaks_like,
+)
 from plimsoll.plan.speed.work import Batch, Work, work
 from plimsoll.plan.vram import largest_batch
 from plimsoll.units import duration
@@ -88,6 +95,7 @@ def flight_of(
         chunks=max(1.0, prompt / budget) if budget else 1.0,
         together=0.0 if workers else 1.0,
         pressing=max(1.0, concurrency / prefills),
+        stages=float(deployment.split.pipeline),
     )
 
 
@@ -167,10 +175,7 @@ def _latency(
     known = workers is not None and workers.decodes > 0
     mode = mode_of(decode, together=workers is None, workers=known)
     at = levels(decode, engine, mode, prompt, output)
-    decoded = decode_seconds(
-        decoding(decode, prompt, output, flight.running), flight.running, hardware(decode),
-        constants,
-    )  # fmt: skip
+    decoded = _decoded(decode, prompt, output, flight.running)
     asked = prompting(prefill, prompt, min(requests.cached, prompt))
     prompts = prompt_seconds(asked, hardware(prefill), constants)
     stages = decode.split.pipeline
@@ -195,6 +200,18 @@ def _latency(
             extrapolates=why_not,
         ),
     )
+
+
+def _decoded(deployment: Deployment, prompt: float, output: float, running: float) -> Decode:
+    """The mean stage of a round in which each of `running` requests gets a token."""
+    constants, reach = speed_constants(speaks_like(deployment.engine)), hardware(deployment)
+    stages = deployment.split.pipeline
+    group = max(1.0, running / stages)
+    found = decode_seconds(decoding(deployment, prompt, output, group), group, reach, constants)
+    if stages == 1:
+        return found
+    lost = idle(deployment, running, found.seconds, reach, constants) / stages
+    return replace(found, exchange=found.exchange + lost)
 
 
 def _scaled(parts: Pace | Start, by: Mapping[str, float], stages: int) -> dict[str, float]:

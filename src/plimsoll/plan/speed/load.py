@@ -174,7 +174,7 @@ def under_load(
         never = Estimate(value=math.inf, low=math.inf, high=math.inf)
         return LoadedLatency(
             ttft=Spread(mean=never, p90=never, p99=never),
-            tpot=_around(token_seconds(server, 0.0, server.nodes[-1]), spread["tpot"]),
+            tpot=_around(token_seconds(0.0, server.nodes[-1]), spread["tpot"]),
             end_to_end=Spread(mean=never, p90=never, p99=never),
             concurrency=server.slots,
             utilization=rate / highest if highest else math.inf,

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
+from plimsoll.facts.speed import speed_constants
 from plimsoll.plan.deployment import Deployment
-from plimsoll.plan.speed.step import step
-from plimsoll.plan.speed.work import Batch
+from plimsoll.plan.speed.hardware import Hardware, hardware
+from plimsoll.plan.speed.stages import handing, idle
+from plimsoll.plan.speed.step import bits_of, decode_seconds, prompt_seconds, speaks_like
+from plimsoll.plan.speed.work import Batch, work
 
 STEP_TOKENS = 8192.0  # tokens of one step where the deployment leaves them to the engine
 _FEWEST = 64.0  # prompt tokens that a step has room for, however many requests decode
 _RATIO = 2.5  # between the concurrencies that are worked out; between them lines are drawn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """Steps at one concurrency.
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """Steps at one concurrency; with pipeline stages, rounds of as many of them.
 
     concurrency  requests that decode
     decode       seconds of a step that only decodes
@@ -81,47 +86,83 @@ def pace(
                    is fitted where prompts begin together, and a graph captures a short one
     """
     fresh = max(1.0, prompt - shared_prefix)
-    context = prompt + output / 2.0
     seen = shared_prefix + fresh / 2.0
+    steps = _steps(deployment, prompt + output / 2.0)
     stages = deployment.split.pipeline
     points: list[Point] = []
-    saved = (1.0 - start) * _start(deployment, seen, context)
+    first, second = steps.decode(float(stages)), steps.decode(2.0 * stages)
+    # One prompt token costs a step that much more than one more decoding request.
+    saved = (1.0 - start) * max(0.0, first + steps.prompts(1.0, seen) - second)
+    decode = mixed = own = 0.0
     n = 1.0
     while True:
         # Stages work on different requests at once, each on its part of those in flight.
         here = max(1.0, n / stages)
-        decoding = step(deployment, Batch(decodes=here, context=context)).seconds
         budget = max(_FEWEST, (deployment.batch_tokens or STEP_TOKENS) - here)
         alone = min(fresh, budget)
         # Under load several prompts share a step.
         tokens = min(budget, max(alone, here * fresh / max(1.0, output)))
-        one, mixed = (
-            step(
-                deployment,
-                Batch(prefill=some, prefill_seen=seen, decodes=here, context=context),
-            ).seconds
-            - saved
-            for some in (alone, tokens)
-        )
-        before = points[-1] if points else None
+        decoding = first if n == stages else steps.decode(n)
+        one = several = decoding + steps.prompts(alone, seen) - saved
+        if tokens > alone:
+            several = decoding + steps.prompts(tokens, seen) - saved
         # More requests in flight never make a step faster.
+        decode = max(decode, decoding)
+        mixed = max(mixed, several, decoding)
+        own = max(own, max(one, decoding) * fresh / alone)
         points.append(
             Point(
                 concurrency=n,
-                decode=max(decoding, before.decode if before else 0.0),
-                mixed=max(mixed, decoding, before.mixed if before else 0.0),
+                decode=decode,
+                mixed=mixed,
                 prompts=stages * tokens / fresh,
                 most=stages * budget / fresh,
-                own=max(max(one, decoding) * fresh / alone, before.own if before else 0.0),
+                own=own,
             )
         )
         if n >= most:
             return Pace(points=tuple(points))
-        n *= _RATIO
+        n = n * _RATIO if n >= stages else float(stages)
 
 
-def _start(deployment: Deployment, seen: float, context: float) -> float:
-    """Seconds that one prompt token costs a step more than one more decoding request."""
-    prompt = Batch(prefill=1.0, prefill_seen=seen, decodes=1.0, context=context)
-    more = step(deployment, Batch(decodes=2.0, context=context)).seconds
-    return max(0.0, step(deployment, prompt).seconds - more)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Steps:
+    """Steps of one deployment, as in `step`, worked out part by part.
+
+    context  tokens in the cache of a decoding request
+    """
+
+    deployment: Deployment
+    reach: Hardware
+    constants: Mapping[str, float]
+    context: float
+
+    def decode(self, requests: float) -> float:
+        """Seconds of a round that only decodes `requests` requests of the replica."""
+        deployment, stages = self.deployment, self.deployment.split.pipeline
+        group = max(1.0, requests / stages)
+        asked = work(deployment, Batch(decodes=group, context=self.context), bits_of)
+        seconds = decode_seconds(asked, group, self.reach, self.constants).seconds
+        if stages == 1:
+            return seconds
+        return stages * seconds + idle(deployment, requests, seconds, self.reach, self.constants)
+
+    def prompts(self, tokens: float, seen: float) -> float:
+        """Seconds that `tokens` prompt tokens of every step add, `seen` before each on average."""
+        deployment, stages = self.deployment, self.deployment.split.pipeline
+        asked = work(deployment, Batch(prefill=tokens, prefill_seen=seen), bits_of)
+        added = prompt_seconds(asked, self.reach, self.constants)
+        seconds = added.compute + added.layers
+        if stages == 1:
+            return seconds
+        moved = handing(deployment, tokens, self.reach) - self.reach.handing_start
+        return stages * (seconds + moved)
+
+
+def _steps(deployment: Deployment, context: float) -> _Steps:
+    return _Steps(
+        deployment=deployment,
+        reach=hardware(deployment),
+        constants=speed_constants(speaks_like(deployment.engine)),
+        context=context,
+    )

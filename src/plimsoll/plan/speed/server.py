@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from plimsoll.plan.deployment import Deployment
 from plimsoll.plan.speed.pace import Pace, Point, pace
 from plimsoll.plan.speed.queueing import (
@@ -21,6 +23,28 @@ _RATIO = 1.7  # between concurrencies at which a crossing is looked for
 HALVINGS = 18  # of the interval in which a rate lies: to a part in 10^5
 
 
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """Steps at one concurrency, as those in a queue see them; seconds.
+
+    concurrency    requests that decode
+    decode mixed   a step that only decodes, and one that computes prompts beside
+    extra          that one prompt adds to the steps of those that decode
+    prompts        prompts that one mixed step completes
+    share          of time in mixed steps, for a rate of one request per second
+    turn           that one prompt takes of the steps' room for prompts
+    alone          to the first token, where a step begins as the request arrives, but for `lag`
+    """
+
+    concurrency: float
+    decode: float
+    mixed: float
+    extra: float
+    prompts: float
+    share: float
+    turn: float
+    alone: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """One replica serving requests of one size.
@@ -32,14 +56,14 @@ class Server:
     output    tokens of an answer
     overhead  seconds of a request outside of steps
     lag       steps that pass until the first token is out, beside those that compute it
-    factor    of the seconds of steps
+    factor    of the seconds of steps, contained in those of `nodes`
     arrivals  sum of the squared coefficients of variation of arrivals and service
     """
 
     pace: Pace
     slots: float
     slots_of: str
-    nodes: tuple[Point, ...]
+    nodes: tuple[Node, ...]
     output: float
     overhead: float
     lag: float
@@ -64,7 +88,7 @@ class State:
 
     server: Server
     rate: float
-    at: Point
+    at: Node
     concurrency: float
     tpot: float
     first: float
@@ -85,7 +109,7 @@ class State:
     def step_wait(self, share: float | None = None) -> float:
         """Seconds until a step begins that takes the request."""
         busy = min(1.0, self.concurrency)
-        return busy * _step_wait(self.server, self.rate, self.at, share)
+        return busy * _step_wait(self.rate, self.at, share)
 
     def per_token(self, share: float | None = None) -> float:
         """Seconds per token of one request: on average, or what `share` of them stay under."""
@@ -126,20 +150,22 @@ def server_of(
         most=most,
         start=constants["prompt_start"],
     )
+    overhead = constants["request"] + constants["prompt_token"] * prompt
+    factor = constants["steps"]
     return Server(
         pace=steps,
         slots=slots,
         slots_of="sequences" if by_settings <= by_memory else "kv cache",
-        nodes=tuple(_nodes(steps, most)),
+        nodes=tuple(_node(point, factor, overhead) for point in _points(steps, most)),
         output=max(1.0, output),
-        overhead=constants["request"] + constants["prompt_token"] * prompt,
+        overhead=overhead,
         lag=constants["lag"],
-        factor=constants["steps"],
+        factor=factor,
         arrivals=constants["arrivals"],
     )
 
 
-def _nodes(steps: Pace, most: float) -> Iterator[Point]:
+def _points(steps: Pace, most: float) -> Iterator[Point]:
     """The steps at 1, ..., `most` requests."""
     n = 1.0
     while n < most:
@@ -148,52 +174,55 @@ def _nodes(steps: Pace, most: float) -> Iterator[Point]:
     yield steps.at(most)
 
 
-def token_seconds(server: Server, rate: float, at: Point) -> float:
+def _node(point: Point, factor: float, overhead: float) -> Node:
+    decode, mixed = factor * point.decode, factor * point.mixed
+    return Node(
+        concurrency=point.concurrency,
+        decode=decode,
+        mixed=mixed,
+        extra=(mixed - decode) / point.prompts,
+        prompts=point.prompts,
+        share=mixed / point.prompts,
+        turn=mixed / point.most,
+        alone=overhead + factor * point.own,
+    )
+
+
+def node_at(server: Server, concurrency: float) -> Node:
+    """The steps at any concurrency."""
+    return _node(server.pace.at(concurrency), server.factor, server.overhead)
+
+
+def token_seconds(rate: float, at: Node) -> float:
     """Seconds per token when prompts arrive at `rate`; infinite where prompts take every step."""
-    share = rate * _extra(server, at)
-    seconds = server.factor * at.decode / (1.0 - share) if share < 1.0 else math.inf
+    left = 1.0 - rate * at.extra
+    seconds = at.decode / left if left > 0.0 else math.inf
     return seconds if rate * seconds <= at.prompts else math.inf
 
 
-def _extra(server: Server, at: Point) -> float:
-    """Seconds that one prompt adds to the steps of those that decode."""
-    return server.factor * (at.mixed - at.decode) / at.prompts
-
-
-def _life(server: Server, rate: float, at: Point) -> float:
+def _life(server: Server, rate: float, at: Node) -> float:
     """Seconds that a request is in flight, its wait for a slot not counted."""
-    token = token_seconds(server, rate, at)
-    if math.isinf(token):
-        return token
-    waits = single_wait(rate, _turn(server, at), 0.5) + _step_wait(server, rate, at)
-    return _first(server, at, token) + waits + (server.output - 1.0) * token
+    token = token_seconds(rate, at)
+    busy = rate * at.turn
+    if busy >= 1.0:
+        return math.inf
+    # In line for room in a step, and until the step ends in which it arrives: as `single_wait` and
+    # `_step_wait` have them, written out for the many times that they are asked.
+    part = rate * at.share
+    begun = at.decode + min(1.0, part) * (at.mixed - at.decode)
+    waits = 0.5 * (busy * at.turn / (1.0 - busy) + begun)
+    return at.alone + waits + (server.lag + server.output - 1.0) * token
 
 
-def _turn(server: Server, at: Point) -> float:
-    """Seconds that one prompt takes of the steps' room for prompts."""
-    return server.factor * at.mixed / at.most
-
-
-def _mixed_share(server: Server, rate: float, at: Point) -> float:
-    """Share of time in steps that compute prompts."""
-    return min(1.0, rate * server.factor * at.mixed / at.prompts)
-
-
-def _step_wait(server: Server, rate: float, at: Point, share: float | None = None) -> float:
+def _step_wait(rate: float, at: Node, share: float | None = None) -> float:
     """Seconds until the step ends in which a request arrives: mean, or what `share` stay under."""
-    mixed, decode = server.factor * at.mixed, server.factor * at.decode
-    part = _mixed_share(server, rate, at)
+    part = min(1.0, rate * at.share)
     if share is None:
-        return (part * mixed + (1.0 - part) * decode) / 2.0
+        return (part * at.mixed + (1.0 - part) * at.decode) / 2.0
     left = 1.0 - share
-    if part * (1.0 - decode / mixed) >= left:
-        return mixed * (1.0 - left / part)
-    return share / (part / mixed + (1.0 - part) / decode)
-
-
-def _first(server: Server, at: Point, token: float) -> float:
-    """Seconds to the first token where a step begins as the request arrives."""
-    return server.overhead + server.factor * at.own + server.lag * token
+    if part * (1.0 - at.decode / at.mixed) >= left:
+        return at.mixed * (1.0 - left / part)
+    return share / (part / at.mixed + (1.0 - part) / at.decode)
 
 
 def concurrency_at(server: Server, rate: float) -> float | None:
@@ -217,8 +246,8 @@ def state_at(server: Server, rate: float) -> State | None:
     held = concurrency_at(server, rate)
     if held is None:
         return None
-    at = server.pace.at(max(1.0, held))
-    token = token_seconds(server, rate, at)
+    at = node_at(server, max(1.0, held))
+    token = token_seconds(rate, at)
     if math.isinf(token):
         return None
     slots = max(1.0, server.slots)
@@ -227,22 +256,21 @@ def state_at(server: Server, rate: float) -> State | None:
     waiting = slot_wait(slots, busy, life, server.arrivals / 2.0)
     if math.isinf(waiting):
         return None
-    more = server.pace.at(max(1.0, held) * 1.1 + 1.0)
-    slope = max(0.0, (_finite(token_seconds(server, rate, more), token) - token)) / max(
+    more = node_at(server, max(1.0, held) * 1.1 + 1.0)
+    slope = max(0.0, (_finite(token_seconds(rate, more), token) - token)) / max(
         1e-9, more.concurrency - at.concurrency
     )
     # Over a life as long as theirs, the mean number of others varies by 2/3 of a Poisson count.
     deviation = slope * math.sqrt(held * 2.0 / 3.0)
-    turn = _turn(server, at)
     return State(
         server=server,
         rate=rate,
         at=at,
         concurrency=held,
         tpot=token,
-        first=_first(server, at, token),
-        prompt_wait=single_wait(rate, turn, 0.5),
-        prompt_chance=min(1.0, rate * turn),
+        first=at.alone + server.lag * token,
+        prompt_wait=single_wait(rate, at.turn, 0.5),
+        prompt_chance=min(1.0, rate * at.turn),
         slot_wait=waiting,
         slot_chance=probability_of_waiting(slots, busy),
         tpot_deviation=deviation,
