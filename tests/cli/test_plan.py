@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -138,14 +140,18 @@ def test_an_unknown_accelerator_gets_the_nearest_names(
     assert "H100-80GB-SXM" in error["hint"]
 
 
-def test_an_unknown_model_gets_the_nearest_names(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    path = fleet(tmp_path, source="hf://Qwen/Qwen3-8C")
-    code, out, _ = outcome(capsys, "plan", str(path), "--json")
-    error = json.loads(out)["error"]
-    assert code == 2
+def test_an_unknown_model_gets_the_nearest_names(tmp_path: Path) -> None:
+    # In a process of its own: the hub's client reads HF_HUB_OFFLINE once, when it is imported.
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("plimsoll")), "plan", "--json",
+            str(fleet(tmp_path, source="hf://Qwen/Qwen3-8C")),
+        ],
+        capture_output=True, text=True, check=False,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "XDG_STATE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    error = json.loads(done.stdout)["error"]
+    assert done.returncode == 2
     assert error["where"] == "spec.models[0].source"
     assert "Qwen/Qwen3-8B" in error["hint"]
 
