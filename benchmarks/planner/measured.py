@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.planner.silicon import Row, rows
+from plimsoll.plan.deployment import kernels_of
 from plimsoll.plan.speed.closed_loop import Flight
 from plimsoll.plan.speed.effects import Mode, levels, mode_of
 from plimsoll.plan.speed.hardware import Hardware, hardware
 from plimsoll.plan.speed.latency import Workers, decoding, flight_of, prompting
-from plimsoll.plan.speed.step import speaks_like
 from plimsoll.plan.speed.work import Work
 
 Array = np.ndarray[Any, Any]
@@ -71,7 +71,7 @@ def read(path: Path) -> Measured:
     found = [row for row in rows(path) if row is not None and row.ttft > 0 and row.tpot > 0]
     flights = [flight(row) for row in found]
     modes = [_mode(row) for row in found]
-    at = [levels(row.deployment, speaks_like(row.deployment.engine), mode, row.prompt, row.output)
+    at = [levels(row.deployment, kernels_of(row.deployment.engine), mode, row.prompt, row.output)
           for row, mode in zip(found, modes, strict=True)]  # fmt: skip
     groups = sorted({group for one in at for group in one})
     numbers: dict[tuple[float, ...], int] = {}
@@ -86,7 +86,7 @@ def read(path: Path) -> Measured:
         prefill=stacked(Hardware, [hardware(row.prefill) for row in found]),
         flight=stacked(Flight, flights),
         requests=np.array([one.running for one in flights]),
-        engines=np.array([speaks_like(row.deployment.engine) for row in found]),
+        engines=np.array([kernels_of(row.deployment.engine) for row in found]),
         levels={group: np.array([one.get(group, "") for one in at]) for group in groups},
         modes=np.array(modes),
         ttft=np.array([row.ttft for row in found]),

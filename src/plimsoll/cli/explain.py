@@ -11,8 +11,8 @@ from plimsoll.cli.demand import on_demand
 from plimsoll.cli.files import read_fleet
 from plimsoll.cli.fleet_plan_json import explained_json
 from plimsoll.cli.fleet_plan_text import explain_text
-from plimsoll.cli.networks import networks_of, runs_here
-from plimsoll.cli.planning import CLOUDS, plan_of
+from plimsoll.cli.networks import runs_here
+from plimsoll.cli.planning import accelerator_option, cloud_option, plan_of, plot_option
 from plimsoll.errors import InputError
 from plimsoll.facts.nearest import nearest_hint
 from plimsoll.fleet import Fleet, Model
@@ -22,18 +22,9 @@ from plimsoll.plan.search.cheaper import cheaper
 @click.command("explain")
 @click.argument("file")
 @click.argument("model")
-@click.option(
-    "--cloud", "clouds", multiple=True, type=click.Choice(CLOUDS),
-    help="Look at what this cloud rents instead of the fleet's pools (may be repeated)",
-)  # fmt: skip
-@click.option(
-    "--accelerator", "accelerators", multiple=True, metavar="NAME",
-    help="Look only at this accelerator (may be repeated)",
-)  # fmt: skip
-@click.option(
-    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-    help="Draw cost against latency: .png, .svg, .pdf or .html",
-)  # fmt: skip
+@cloud_option
+@accelerator_option
+@plot_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON")
 def explain_command(
     file: str,
@@ -53,7 +44,7 @@ def explain_command(
     wanted = _model(loaded.fleet, model)
     plan, grounds = plan_of(loaded, clouds=clouds, accelerators=accelerators)
     choice = plan.choice(model)
-    less = cheaper(choice, wanted, networks_of(loaded)[model], grounds)
+    less = cheaper(choice, wanted, grounds)
     if plot:
         on_demand("plot").save_plot([choice], plot)
     if as_json:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from plimsoll.plan import Ledger
+from plimsoll.plan.cost import HOURS_PER_MONTH
 from plimsoll.plan.search import Candidate, Choice, FleetPlan, Ground
 from plimsoll.plan.search.cheaper import Cheaper
 from plimsoll.plan.share import Bill
@@ -28,7 +29,7 @@ def plan_json(plan: FleetPlan) -> dict[str, Any]:
         ],
         "cost": {
             "perHour": plan.dollars,
-            "perMonth": None if plan.dollars is None else plan.dollars * 730,
+            "perMonth": None if plan.dollars is None else plan.dollars * HOURS_PER_MONTH,
             "provenLeast": plan.proven,
             "bound": plan.bound,
             "unshared": None if plan.waste is None else _bill(plan, plan.waste.naive),

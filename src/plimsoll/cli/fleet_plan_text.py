@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from plimsoll.cli.ledger import ledger_text
 from plimsoll.cli.tables import table
+from plimsoll.plan.cost import HOURS_PER_MONTH
 from plimsoll.plan.search import Candidate, Choice, FleetPlan
 from plimsoll.plan.search.cheaper import Cheaper
 from plimsoll.plan.search.splits import in_words
@@ -94,7 +95,9 @@ def _money(plan: FleetPlan) -> Iterator[str]:
     if plan.dollars is None:
         return
     proof = "the least for these configurations, proven" if plan.proven else "not proven least"
-    lines = [f"{money(plan.dollars)} an hour, {money(plan.dollars * 730)} a month ({proof})"]
+    lines = [
+        f"{money(plan.dollars)} an hour, {money(plan.dollars * HOURS_PER_MONTH)} a month ({proof})"
+    ]
     if plan.waste is not None and plan.waste.dollars > 0:
         saved = plan.waste.dollars / plan.waste.naive.dollars
         lines.append(f"{plan.waste}: {saved:.0%} saved")

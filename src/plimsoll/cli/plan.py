@@ -12,7 +12,7 @@ from plimsoll.cli.files import read_fleet
 from plimsoll.cli.fleet_plan_json import plan_json
 from plimsoll.cli.fleet_plan_text import plan_text
 from plimsoll.cli.networks import on_accelerators
-from plimsoll.cli.planning import CLOUDS, plan_of
+from plimsoll.cli.planning import accelerator_option, cloud_option, plan_of, plot_option
 from plimsoll.errors import InputError
 
 
@@ -21,19 +21,10 @@ from plimsoll.errors import InputError
 @click.option("--here", is_flag=True, help="Plan for this machine, whatever pools there are")
 @click.option("--memory", metavar="SIZE", help="Plan for a machine with so much free memory")
 @click.option("--cores", type=click.IntRange(1), help="Plan for a machine with so many cores")
-@click.option(
-    "--cloud", "clouds", multiple=True, type=click.Choice(CLOUDS),
-    help="Look at what this cloud rents instead of the fleet's pools (may be repeated)",
-)  # fmt: skip
-@click.option(
-    "--accelerator", "accelerators", multiple=True, metavar="NAME",
-    help="Look only at this accelerator (may be repeated)",
-)  # fmt: skip
+@cloud_option
+@accelerator_option
 @click.option("--spot", is_flag=True, help="Take spot prices of what clouds rent")
-@click.option(
-    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-    help="Draw cost against latency: .png, .svg, .pdf or .html",
-)  # fmt: skip
+@plot_option
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON")
 def plan_command(
     files: tuple[str, ...],

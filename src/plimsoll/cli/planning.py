@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -12,6 +13,20 @@ from plimsoll.cli.networks import networks_of
 from plimsoll.plan.search import FleetPlan, Ground, grounds_of, plan_fleet, rented_grounds
 
 CLOUDS = ("aws", "gcp", "azure")
+
+# What `plan` and `explain` both take.
+cloud_option = click.option(
+    "--cloud", "clouds", multiple=True, type=click.Choice(CLOUDS),
+    help="Look at what this cloud rents instead of the fleet's pools (may be repeated)",
+)  # fmt: skip
+accelerator_option = click.option(
+    "--accelerator", "accelerators", multiple=True, metavar="NAME",
+    help="Look only at this accelerator (may be repeated)",
+)  # fmt: skip
+plot_option = click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Draw cost against latency: .png, .svg, .pdf or .html",
+)  # fmt: skip
 
 
 def plan_of(

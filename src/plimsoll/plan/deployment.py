@@ -7,6 +7,17 @@ from dataclasses import dataclass, field
 from plimsoll.facts.devices import Device
 from plimsoll.facts.network import Network
 
+# Engines that run another one's kernels; `auto` and `custom` are reckoned as vLLM.
+_KERNELS_OF = {
+    "auto": "vllm", "custom": "vllm", "rayserve": "vllm", "ray": "vllm", "tgi": "vllm",
+    "triton": "trtllm", "tensorrt-llm": "trtllm", "tensorrtllm": "trtllm",
+}  # fmt: skip
+
+
+def kernels_of(engine: str) -> str:
+    """The engine whose kernels run in `engine`; itself where it has its own."""
+    return _KERNELS_OF.get(engine, engine)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:

@@ -13,7 +13,7 @@ from plimsoll.facts.catalogue import network
 from plimsoll.facts.network import Network
 from plimsoll.fleet import Model, Traffic
 from plimsoll.plan.deployment import Deployment, Split
-from plimsoll.plan.search.alone import dollars_for
+from plimsoll.plan.search.alone import dollars_for, nodes_for
 from plimsoll.plan.search.formats import FormatOption, formats_for
 from plimsoll.plan.search.sizing import cold_start, published_bytes, replicas
 from plimsoll.plan.search.splits import in_words, splits
@@ -209,8 +209,7 @@ def evaluate(
     if able.requests_per_second <= 0:
         return Rejected(what=what, code="objective", reason=able.limited_by, deployment=sized)
     found = _candidate(wish, ground, option, sized, able)
-    most = ground.per_node * ground.most_nodes
-    if found.devices * found.replicas * ground.portion > most:
+    if _nodes(ground, found) > ground.most_nodes:
         starved = "" if verdict.fit == "fits" else f": {verdict.reason}"
         return Rejected(
             what=what,
@@ -220,6 +219,13 @@ def evaluate(
             deployment=sized,
         )
     return found
+
+
+def _nodes(ground: Ground, candidate: Candidate) -> float:
+    """Nodes that a candidate needs at least; parts of accelerators lie beside others' parts."""
+    if ground.portion < 1:
+        return candidate.devices * candidate.replicas * ground.portion / ground.per_node
+    return nodes_for(candidate)
 
 
 def _leaving_enough(deployment: Deployment) -> Deployment:

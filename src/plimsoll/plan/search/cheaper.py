@@ -9,7 +9,7 @@ import msgspec
 
 from plimsoll.facts.network import Network
 from plimsoll.fleet import Model
-from plimsoll.plan.search.candidates import Wish, demand_of, find
+from plimsoll.plan.search.candidates import Wish, find
 from plimsoll.plan.search.formats import FOUR_BITS
 from plimsoll.plan.search.grounds import allowed
 from plimsoll.plan.search.types import Candidate, Choice, Demand, Found, Ground
@@ -31,9 +31,7 @@ class Cheaper(msgspec.Struct, frozen=True, kw_only=True):
     gives_up: str
 
 
-def cheaper(
-    choice: Choice, model: Model, network: Network, grounds: Sequence[Ground]
-) -> tuple[Cheaper, ...]:
+def cheaper(choice: Choice, model: Model, grounds: Sequence[Ground]) -> tuple[Cheaper, ...]:
     """At most three ways to pay less, the cheapest of each kind, the largest saving first.
 
     Looks at longer latencies, four-bit weights, pools that the model does not name, and spot
@@ -43,7 +41,7 @@ def cheaper(
     if paid is None:
         return ()
     found: list[Cheaper] = []
-    for one in _ways(choice, model, network, grounds):
+    for one in _ways(choice, model, grounds):
         kinds = {held.gives_up.split(":")[0] for held in found}
         if one.dollars < paid * 0.999 and one.gives_up.split(":")[0] not in kinds:
             found.append(one)
@@ -51,11 +49,9 @@ def cheaper(
     return tuple(found[:MOST])
 
 
-def _ways(
-    choice: Choice, model: Model, network: Network, grounds: Sequence[Ground]
-) -> Iterator[Cheaper]:
+def _ways(choice: Choice, model: Model, grounds: Sequence[Ground]) -> Iterator[Cheaper]:
     here = allowed(model, grounds)
-    demand, alone = demand_of(model), choice.alone
+    network, demand, alone = choice.found.network, choice.found.demand, choice.alone
     paid = choice.chosen.dollars or inf
     if model.quantization == "auto":
         for name in FOUR_BITS:

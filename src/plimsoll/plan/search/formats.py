@@ -11,17 +11,9 @@ from plimsoll.facts.devices import Device
 from plimsoll.facts.network import Network
 from plimsoll.facts.weight_formats import How, WeightFormat, supported, weight_format
 from plimsoll.fleet import Model
-from plimsoll.plan.deployment import Formats
+from plimsoll.plan.deployment import Formats, kernels_of
 from plimsoll.plan.search.types import Rejected
 
-# Engines that run another one's kernels; the rest speak for themselves.
-KERNELS_OF = {
-    "triton": "trtllm",
-    "rayserve": "vllm",
-    "tgi": "vllm",
-    "custom": "vllm",
-    "auto": "vllm",
-}
 SIXTEEN = ("bf16", "fp16", "f16", "f32", "fp32")
 FOUR_BITS = (
     "awq",
@@ -61,7 +53,7 @@ def formats_for(model: Model, network: Network, device: Device) -> FormatOptions
     `auto` keeps the source's own format and tries FP8 beside it, which engines make while they
     load; four bits come last, because they need a checkpoint of their own.
     """
-    engine = KERNELS_OF.get(model.engine, model.engine)
+    engine = kernels_of(model.engine)
     try:
         runs = supported(device, engine)
     except InputError as unknown:

@@ -49,13 +49,15 @@ def choose_together(
     """
     used = [g for g in grounds if any(_on(c, g) for many in candidates.values() for c in many)]
     priced = all(ground.price.dollars is not None for ground in used)
-    offers = [_offer(ground, priced=priced) for ground in used]
-    kept = {model.name: _kept(candidates[model.name]) for model in models}
     if len(models) == 1 and models[0].placement.sharing == "none":
         name = models[0].name
-        prices = [_offer(one.ground, priced=priced).price for one in kept[name]]
-        candidate, counted = alone(name, kept[name], prices)
+        every = sorted(candidates[name], key=_size)
+        candidate, counted = alone(
+            name, every, [_dollars(one.ground, priced=priced) for one in every]
+        )
         return Joint(chosen=(candidate,), assignment=counted, priced=priced)
+    offers = [_offer(ground, priced=priced) for ground in used]
+    kept = {model.name: _kept(candidates[model.name]) for model in models}
     services = [_service(fleet, model, kept[model.name]) for model in models]
     assignment = choose(services, offers, seconds=LONGEST)
     chosen = tuple(kept[model.name][int(assignment.choice[model.name])] for model in models)
@@ -68,6 +70,16 @@ def choose_together(
     )
 
 
+def _size(candidate: Candidate) -> int:
+    return candidate.devices * candidate.replicas
+
+
+def _dollars(ground: Ground, *, priced: bool) -> float:
+    """US dollars per node and hour, or a stand-in where prices are missing."""
+    dollars = ground.price.dollars
+    return dollars if priced and dollars is not None else DEVICE * ground.per_node
+
+
 def _on(candidate: Candidate, ground: Ground) -> bool:
     return candidate.ground.name == ground.name
 
@@ -76,7 +88,7 @@ def _kept(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """Per ground and profile the few that take the fewest devices; the order stays."""
     seen: Counter[tuple[str, str]] = Counter()
     kept: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda c: c.devices * c.replicas):
+    for candidate in sorted(candidates, key=_size):
         key = (candidate.ground.name, candidate.deployment.device.profile)
         if seen[key] < KEPT:
             seen[key] += 1
@@ -121,12 +133,11 @@ def _alternative(model: Model, candidate: Candidate, index: int) -> Alternative:
 
 
 def _offer(ground: Ground, *, priced: bool) -> Offer:
-    dollars = ground.price.dollars
     whole = ground.device
     return Offer(
         name=ground.name,
         accelerator=whole.accelerator,
-        price=dollars if priced and dollars is not None else DEVICE * ground.per_node,
+        price=_dollars(ground, priced=priced),
         per_node=ground.per_node,
         limit=ground.most_nodes,
         sharing=frozenset({"none", *ground.sharing}),  # type: ignore[arg-type]  # checked words

@@ -12,10 +12,9 @@ from plimsoll.facts.speed import (
     speed_effects,
     speed_intervals,
 )
-from plimsoll.plan.deployment import Deployment
+from plimsoll.plan.deployment import Deployment, kernels_of
 from plimsoll.plan.speed.effects import Mode, known
 from plimsoll.plan.speed.hardware import measured_generation
-from plimsoll.plan.speed.step import speaks_like
 
 _WIDER = 1.25  # per reason that no row kept aside stands for
 _MARGIN = 1.1  # beyond the least and the most that was measured
@@ -83,7 +82,7 @@ def unlike(deployment: Deployment) -> tuple[str, ...]:
     if measured_generation(device.generation) != device.generation:
         like = likenesses().get(device.generation, "ampere")
         found.append(f"no kernels were measured on {device.generation}: {like} stands for it")
-    if speaks_like(deployment.engine) not in fitted_engines():
+    if kernels_of(deployment.engine) not in fitted_engines():
         found.append(f"no requests were measured with {deployment.engine}")
     if deployment.split.pipeline > 1:
         found.append("pipeline parallelism was not measured")

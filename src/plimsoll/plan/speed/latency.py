@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from plimsoll.facts.speed import fitted_engines, speed_constants
-from plimsoll.plan.deployment import Deployment
+from plimsoll.plan.deployment import Deployment, kernels_of
 from plimsoll.plan.speed.closed_loop import Flight, Pace, Start, pace, start
 from plimsoll.plan.speed.effects import factors, levels, mode_of
 from plimsoll.plan.speed.estimate import Estimate
@@ -20,7 +20,6 @@ from plimsoll.plan.speed.step import (
     bits_of,
     decode_seconds,
     prompt_seconds,
-    speaks_like,
 )
 from plimsoll.plan.speed.work import Batch, Work, work
 from plimsoll.plan.vram import largest_batch
@@ -117,7 +116,7 @@ def _replicas(
 
 def _measured_memory(deployment: Deployment) -> Deployment:
     """The deployment itself, or with vLLM's memory where that of its engine is not known."""
-    engine = speaks_like(deployment.engine)
+    engine = kernels_of(deployment.engine)
     if engine not in fitted_engines():
         engine = "vllm"
     return deployment if engine == deployment.engine else replace(deployment, engine=engine)
@@ -169,7 +168,7 @@ def _latency(
     prefill: Deployment, decode: Deployment, workers: Workers | None, requests: _Asked
 ) -> Latency:
     prompt, output, concurrency = requests.prompt, requests.output, requests.concurrency
-    engine = speaks_like(decode.engine)
+    engine = kernels_of(decode.engine)
     constants = speed_constants(engine)
     flight = flight_of(decode, prompt, output, concurrency, workers)
     known = workers is not None and workers.decodes > 0
@@ -204,7 +203,7 @@ def _latency(
 
 def _decoded(deployment: Deployment, prompt: float, output: float, running: float) -> Decode:
     """The mean stage of a round in which each of `running` requests gets a token."""
-    constants, reach = speed_constants(speaks_like(deployment.engine)), hardware(deployment)
+    constants, reach = speed_constants(kernels_of(deployment.engine)), hardware(deployment)
     stages = deployment.split.pipeline
     group = max(1.0, running / stages)
     found = decode_seconds(decoding(deployment, prompt, output, group), group, reach, constants)

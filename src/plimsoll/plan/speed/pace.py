@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import msgspec
 
 from plimsoll.facts.speed import speed_constants
-from plimsoll.plan.deployment import Deployment
+from plimsoll.plan.deployment import Deployment, kernels_of
 from plimsoll.plan.speed.hardware import Hardware, hardware
 from plimsoll.plan.speed.stages import handing, idle
-from plimsoll.plan.speed.step import bits_of, decode_seconds, prompt_seconds, speaks_like
+from plimsoll.plan.speed.step import bits_of, decode_seconds, prompt_seconds
 from plimsoll.plan.speed.work import Batch, work
 
 STEP_TOKENS = 8192.0  # tokens of one step where the deployment leaves them to the engine
@@ -163,6 +163,6 @@ def _steps(deployment: Deployment, context: float) -> _Steps:
     return _Steps(
         deployment=deployment,
         reach=hardware(deployment),
-        constants=speed_constants(speaks_like(deployment.engine)),
+        constants=speed_constants(kernels_of(deployment.engine)),
         context=context,
     )

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 from plimsoll.facts.load import load_constants
 from plimsoll.facts.throughput import saturation_constants
-from plimsoll.plan.deployment import Deployment
+from plimsoll.plan.deployment import Deployment, kernels_of
 from plimsoll.plan.speed.constants import rates, release
 from plimsoll.plan.speed.deviation import correction
 from plimsoll.plan.speed.estimate import Estimate
 from plimsoll.plan.speed.full_load import full_load, round_of
 from plimsoll.plan.speed.load import Objectives, capacity
-from plimsoll.plan.speed.step import speaks_like
 from plimsoll.plan.vram import fits, largest_batch
 from plimsoll.units import duration
 
@@ -50,7 +49,7 @@ def saturated(
     requests  that are served in all; a run of few ends with a replica that is partly empty
     """
     prompt, output = max(1.0, prompt), max(1.0, output)
-    if speaks_like(deployment.engine) == "trtllm":
+    if kernels_of(deployment.engine) == "trtllm":
         return _fitted(deployment, prompt, output, requests)
     return _from_steps(deployment, prompt, output)
 

@@ -4,37 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from plimsoll.facts.speed import speed_constants
 from plimsoll.facts.weight_formats import weight_format
-from plimsoll.plan.deployment import Deployment
+from plimsoll.plan.deployment import Deployment, kernels_of
 from plimsoll.plan.speed.hardware import Hardware, hardware
 from plimsoll.plan.speed.stages import handing
 from plimsoll.plan.speed.work import Batch, Work, work
 
 _JOIN = 4  # reading and multiplying overlap: the longer of both, rounded where they are alike
-_LIKE = {
-    "tgi": "vllm",
-    "rayserve": "vllm",
-    "ray": "vllm",
-    "triton": "trtllm",
-    "tensorrt-llm": "trtllm",
-    "tensorrtllm": "trtllm",
-}
-_BITS: dict[str, float] = {}
 
 
+@cache
 def bits_of(name: str) -> float:
     """Bits per element of a number format, scales included. Raises InputError."""
-    bits = _BITS.get(name)
-    if bits is None:
-        bits = _BITS[name] = weight_format(name).bits
-    return bits
-
-
-def speaks_like(engine: str) -> str:
-    """The engine whose constants hold for `engine`."""
-    return _LIKE.get(engine, engine)
+    return weight_format(name).bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +150,7 @@ def step(deployment: Deployment, batch: Batch) -> Step:
     Pipeline stages work one after the other on the same requests; their times add up, and those
     in which they hand activations over.
     """
-    constants = speed_constants(speaks_like(deployment.engine))
+    constants = speed_constants(kernels_of(deployment.engine))
     reach = hardware(deployment)
     terms: dict[str, float] = {}
     if batch.decodes:
