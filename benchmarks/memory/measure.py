@@ -19,6 +19,7 @@ import psutil
 
 from benchmarks.memory.cases import Case
 from plimsoll.engines import ENGINES
+from plimsoll.engines.protocol import Setting
 from plimsoll.plan.memory import Settings, ledger
 from plimsoll.plan.types import Ledger, Placement
 from plimsoll.worlds.local import llama_server
@@ -94,7 +95,7 @@ def _replica(
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = _free_port()
     command = ENGINES["llamacpp"].command(
-        placement(settings, predicted), weights=str(path), host="127.0.0.1", port=port
+        placement(settings, predicted), Setting(weights=str(path), host="127.0.0.1", port=port)
     )
     ours, theirs = socket.socketpair()  # the child ends when our end does, however that happens
     with tempfile.TemporaryFile() as log, ours, theirs:

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.engines import ENGINES, table
-from plimsoll.engines.protocol import Command, Counts, Engine
+from plimsoll.engines.protocol import Command, Counts, Engine, Setting
 from plimsoll.errors import FormatError
 from plimsoll.facts.engines import engines as catalogue
 from plimsoll.plan.types import Ledger, Placement
@@ -59,9 +59,8 @@ def place(engine: Engine, task: str = "chat", **changes: object) -> Placement:
 
 
 def command(engine: Engine, task: str = "chat", **changes: object) -> Command:
-    return engine.command(
-        place(engine, task, **changes), weights="/models/weights", host="10.1.2.3", port=18123
-    )
+    setting = Setting(weights="/models/weights", host="10.1.2.3", port=18123)
+    return engine.command(place(engine, task, **changes), setting)
 
 
 def recorded(engine: Engine) -> str:

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from types import MappingProxyType
 
 from plimsoll.engines.metrics_text import count, totals
-from plimsoll.engines.protocol import Capabilities, Command, Counts, Drain, Probe
+from plimsoll.engines.protocol import (
+    Capabilities,
+    Command,
+    Container,
+    Counts,
+    Drain,
+    Probe,
+    Setting,
+)
 from plimsoll.facts.engines import EngineFacts
 from plimsoll.plan.types import Placement
 from plimsoll.units import MIB
@@ -45,7 +53,7 @@ class LlamaCpp:
             stream_fields=MappingProxyType({"return_progress": True}),
         )
 
-    def command(self, place: Placement, *, weights: str, host: str, port: int) -> Command:
+    def command(self, place: Placement, setting: Setting) -> Command:
         """How to run one replica; port 0 lets the system choose.
 
         The memory ledger of plan/ is computed for exactly these flags.
@@ -54,7 +62,7 @@ class LlamaCpp:
         return Command(
             argv=(
                 self._facts.program,
-                *_flags(_serving(place, weights=weights, host=host, port=port)),
+                *_flags(_serving(place, setting)),
                 *_flags(_memory(place)),
                 *_flags(_task(place)),
             ),
@@ -62,6 +70,10 @@ class LlamaCpp:
             drain=Drain(),
             metrics=self._facts.metrics_path,
         )
+
+    def container(self, place: Placement) -> Container:
+        """Plimsoll's own image carries it."""
+        return Container(image="", user=65532, writable=("/tmp",), shared_memory=False)  # noqa: S108 -- of the container
 
     def counts(self, metrics: str) -> Counts:
         """Read its Prometheus text. Raises FormatError when a metric is missing."""
@@ -85,11 +97,11 @@ def _flags(pairs: Iterator[_Flag]) -> Iterator[str]:
             yield str(value)
 
 
-def _serving(place: Placement, *, weights: str, host: str, port: int) -> Iterator[_Flag]:
-    yield "--model", weights
+def _serving(place: Placement, setting: Setting) -> Iterator[_Flag]:
+    yield "--model", setting.weights
     yield "--alias", place.model
-    yield "--host", host
-    yield "--port", port
+    yield "--host", setting.host
+    yield "--port", setting.port
     yield "--threads-http", 2 * place.parallel + _SPARE_HTTP_THREADS
     yield "--metrics", None
     yield "--no-slots", None

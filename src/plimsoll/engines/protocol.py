@@ -38,6 +38,7 @@ class Capabilities:
     continues: bool
     drains_itself: bool
     counts_tokens: bool
+    model_label: str = ""
     stream_fields: Mapping[str, bool] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -59,12 +60,56 @@ class Drain:
 
     signal         name of the signal, such as `SIGTERM`
     wait_idle      whoever stops it must first wait until its counts say idle
-    grace_seconds  between the signal and SIGKILL
+    grace_seconds  between the signal and SIGKILL; an engine that drains itself needs the longest
+                   stream and a little more
     """
 
     signal: str = "SIGTERM"
     wait_idle: bool = True
     grace_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Where one replica runs: what a world knows and a placement does not.
+
+    weights     path of the fetched file or folder on the machine that will run it
+    host        address to listen on
+    port        port to listen on; 0 lets the system choose, where an engine can
+    adapters    paths of the LoRA adapters, by name
+    draft       path of the draft model; empty where there is none
+    max_stream  seconds of the longest answer, which a drain must let end
+    leader      address of the first node of a replica over several, which may be a variable of
+                the container such as `$(LWS_LEADER_ADDRESS)`; empty for a replica on one node
+    rank        number of this node in the replica: `0` on the leader; may be such a variable
+    """
+
+    weights: str
+    host: str
+    port: int
+    adapters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    draft: str = ""
+    max_stream: float = 600.0
+    leader: str = ""
+    rank: str = "0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """What an engine needs of the container that it runs in.
+
+    image          with its version; empty: Plimsoll's own image, which carries the engine
+    user           numeric user that it runs as; 0 only with a `root_reason`
+    writable       folders that must be writable; everything else is read-only
+    shared_memory  whether its processes exchange data through /dev/shm
+    root_reason    why it must run as root; empty where it does not
+    """
+
+    image: str
+    user: int
+    writable: tuple[str, ...]
+    shared_memory: bool
+    root_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +120,15 @@ class Command:
     env      variables it needs beside the inherited ones
     ready    when requests may be sent
     metrics  path of the Prometheus text, or None
+    alive    that its process is not stuck, also while it loads or drains; None where nothing
+             tells that apart from `ready`
     """
 
     argv: tuple[str, ...]
     ready: Probe
     drain: Drain
     metrics: str | None
+    alive: Probe | None = None
     env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -115,13 +163,12 @@ class Engine(Protocol):
         """What it can do."""
         ...
 
-    def command(self, place: Placement, *, weights: str, host: str, port: int) -> Command:
-        """How to run one replica.
+    def command(self, place: Placement, setting: Setting) -> Command:
+        """How to run one replica, or one node of a replica over several."""
+        ...
 
-        weights  path of the fetched file or folder on the machine that will run it
-        host     address to listen on
-        port     port to listen on
-        """
+    def container(self, place: Placement) -> Container:
+        """What it needs of its container."""
         ...
 
     def counts(self, metrics: str) -> Counts:

@@ -5,6 +5,6 @@ May live here: arithmetic over facts and the fleet. May not: files, clocks, proc
 `plan.local` plans one computer, `plan.search` accelerators; what they yield is here.
 """
 
-from plimsoll.plan.types import Ledger, Machine, Placement, Plan, Term
+from plimsoll.plan.types import Accelerators, Ledger, Machine, Placement, Plan, Term
 
-__all__ = ["Ledger", "Machine", "Placement", "Plan", "Term"]
+__all__ = ["Accelerators", "Ledger", "Machine", "Placement", "Plan", "Term"]

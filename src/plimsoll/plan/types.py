@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
+
+from plimsoll.fleet.engines import EngineOptions
+from plimsoll.plan.split import Formats, Split
+
+Sharing = Literal["none", "mig", "timeSlicing", "mps", "dra"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,63 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Accelerators:
+    """The accelerators, or parts of accelerators, that one replica holds.
+
+    name      in the catalogue, such as `H100-80GB-SXM`
+    per_node  how many on each of its nodes
+    nodes     over how many nodes one replica is spread
+    memory    bytes of one that programs can use
+    profile   MIG profile such as `3g.40gb`; empty: whole ones
+    sharing   how they are given out
+    portion   part of an accelerator that one of them is, 0 to 1
+    """
+
+    name: str
+    per_node: int
+    nodes: int = 1
+    memory: int
+    profile: str = ""
+    sharing: Sharing = "none"
+    portion: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speculation:
+    """Speculative decoding as it is planned.
+
+    method  `draftModel`, `ngram`, `eagle`, `eagle3`, `medusa`, `mtp`
+    tokens  guessed per step
+    """
+
+    method: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColdStart:
+    """Seconds from wish to first token of a new replica, by phase, with what is known of each.
+
+    node     until the cloud has added a node
+    image    until the container image is there
+    weights  until the weights are read
+    engine   until the engine answers
+    source   where these figures come from; empty where nothing is known
+    """
+
+    node: float = 0.0
+    image: float = 0.0
+    weights: float = 0.0
+    engine: float = 0.0
+    source: str = ""
+
+    @property
+    def total(self) -> float:
+        """All phases, one after the other."""
+        return self.node + self.image + self.weights + self.engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
     """One model, one engine, one kind of device: how every replica of it looks.
 
@@ -66,6 +129,21 @@ class Placement:
     prompt_cache  bytes a replica may keep of prompts that no slot holds any more; 0 is none
     checkpoints   snapshots per slot of a sliding window or recurrent state; 0 is none
     pooling   how an embedding model joins its token vectors: mean | cls | last
+    devices   accelerators of one replica; None where it runs on processors
+    split     how a replica is spread over them
+    formats   number formats
+    quantization  the fleet file's word for the weight format, such as `fp8`; `none` and empty:
+              the source's own
+    utilization   share of device memory that the engine may take; 0: the engine's default
+    weight_bytes  bytes of the weights as they are published; 0 where not known
+    adapters  names of the LoRA adapters served beside the model
+    adapter_rank  their largest rank
+    speculation   how tokens are guessed ahead; None: they are not
+    pool      pool, or kind of cloud machine, that the plan chose; empty where there is none
+    replicas  to run for the average load, headroom included
+    most      for the busiest minute, headroom included
+    cold_start  how long a new replica takes
+    options   what the fleet file says to the engine itself
     """
 
     model: str
@@ -82,6 +160,20 @@ class Placement:
     prompt_cache: int = 0
     checkpoints: int = 0
     pooling: str = "mean"
+    devices: Accelerators | None = None
+    split: Split = field(default_factory=Split)
+    formats: Formats = field(default_factory=Formats)
+    quantization: str = ""
+    utilization: float = 0.0
+    weight_bytes: int = 0
+    adapters: tuple[str, ...] = ()
+    adapter_rank: int = 0
+    speculation: Speculation | None = None
+    pool: str = ""
+    replicas: int = 1
+    most: int = 1
+    cold_start: ColdStart = field(default_factory=ColdStart)
+    options: EngineOptions = field(default_factory=EngineOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

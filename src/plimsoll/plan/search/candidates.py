@@ -309,7 +309,8 @@ def _candidate(
     wish: Wish, ground: Ground, option: FormatOption, deployment: Deployment, able: Capacity
 ) -> Candidate:
     demand = wish.demand
-    start = cold_start(published_bytes(deployment))
+    weights = published_bytes(deployment)
+    start = cold_start(weights)
     count = replicas(demand, able.requests_per_second, start)
     planned = demand.rate / count.steady / able.requests_per_second * able.concurrency
     seen = latency(deployment, demand.prompt, demand.output, max(1.0, planned), demand.shared)
@@ -330,4 +331,5 @@ def _candidate(
         limited_by=able.limited_by,
         share=count.busy,
         cold_start=start,
+        weight_bytes=int(weights),
     )

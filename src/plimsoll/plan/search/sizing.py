@@ -10,7 +10,8 @@ from plimsoll.facts.cold_start import cold_start_facts
 from plimsoll.facts.parameters import layer_weights, parameters
 from plimsoll.facts.weight_formats import weight_format
 from plimsoll.plan.deployment import Deployment
-from plimsoll.plan.search.types import ColdStart, Demand
+from plimsoll.plan.search.types import Demand
+from plimsoll.plan.types import ColdStart
 
 RISE = 900.0  # seconds in which traffic is taken to climb from its average to its peak
 FULLEST = 0.9  # share of a replica's capacity that is planned for: rates are estimates

@@ -10,7 +10,7 @@ from plimsoll.plan.cost import Comparison, Cost, NodePrice
 from plimsoll.plan.deployment import Deployment
 from plimsoll.plan.share.waste import Waste
 from plimsoll.plan.speed.estimate import Estimate
-from plimsoll.plan.types import Ledger
+from plimsoll.plan.types import ColdStart, Ledger
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,21 +80,6 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     percentile: float = 95.0
 
 
-class ColdStart(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds from wish to first token of a new replica, by phase, with what is known of each."""
-
-    node: float
-    image: float
-    weights: float
-    engine: float
-    source: str = ""
-
-    @property
-    def total(self) -> float:
-        """All phases, one after the other."""
-        return self.node + self.image + self.weights + self.engine
-
-
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """One configuration that runs a model.
 
@@ -115,6 +100,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     limited_by    what limits it: `kv cache`, `ttft`, `tpot`, `end to end`, `compute`, ...
     share         share of one device that a replica keeps busy at its planned rate, 0 to 1
     cold_start    seconds until a new replica answers
+    weight_bytes  bytes of the weights as one replica reads them
     """
 
     ground: Ground
@@ -133,6 +119,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     limited_by: str
     share: float
     cold_start: ColdStart
+    weight_bytes: int
 
     @property
     def devices(self) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plimsoll.engines.protocol import Command, Counts, Engine
+from plimsoll.engines.protocol import Command, Counts, Engine, Setting
 from plimsoll.errors import EngineError, FormatError
 from plimsoll.plan.types import Placement
 from plimsoll.policy.snapshot import ReplicaSeen, ReplicaState
@@ -101,7 +101,8 @@ class Replica:
         self.counts: Counts | None = None
         self._weights = model.weights.absolute()
         self._command: Command = engine.command(
-            model.placement, weights=str(self._weights), host="127.0.0.1", port=_ANY_PORT
+            model.placement,
+            Setting(weights=str(self._weights), host="127.0.0.1", port=_ANY_PORT),
         )
         self._engine = engine
         self._log = log

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from plimsoll.engines.protocol import Counts, Engine
+from plimsoll.engines.protocol import Counts, Engine, Setting
 from plimsoll.errors import PlimsollError
 from plimsoll.policy.snapshot import Action, ReplicaSeen, ReplicaState, StartReplica, StopReplica
 from plimsoll.worlds.local.child import need_program
@@ -67,9 +67,8 @@ class LocalWorld:
         """Raises MissingExtra before anything is started when an engine is not installed."""
         for local in self._models.values():
             if engine := self._engines.get(local.placement.engine):
-                command = engine.command(
-                    local.placement, weights=str(local.weights), host="127.0.0.1", port=0
-                )
+                setting = Setting(weights=str(local.weights), host="127.0.0.1", port=0)
+                command = engine.command(local.placement, setting)
                 need_program(command.argv[0])
         self._logs.mkdir(parents=True, exist_ok=True)
         self._open = True

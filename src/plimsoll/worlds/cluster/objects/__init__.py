@@ -1,0 +1,1 @@
+"""From a fleet and its plan to Kubernetes objects. Pure: plain dicts out, nothing read."""
