@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import msgspec
+
 from plimsoll.cli.files import LoadedFleet
 from plimsoll.cli.ledger import ledger_text
 from plimsoll.cli.prepare import plan_on_this_machine, this_machine
@@ -31,7 +33,7 @@ def local_json(loaded: LoadedFleet, *, memory: str | None, cores: int | None) ->
     machine = _machine(memory, cores)
     plan = plan_on_this_machine(loaded, machine)
     placements = [
-        dataclasses.asdict(place)
+        msgspec.to_builtins(place)
         | {"ledger": {"total": place.ledger.total, **dataclasses.asdict(place.ledger)}}
         for place in plan.placements
     ]

@@ -243,6 +243,7 @@ def _placement(draft: _Draft, drafts: Sequence[_Draft], machine: Machine) -> Pla
         prompt_cache=settings.prompt_cache,
         checkpoints=settings.checkpoints,
         pooling=draft.shape.pooling if draft.shape.pooling in ("mean", "cls", "last") else "mean",
+        options=model.engine_options,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plimsoll.plan.search.fleet import plan_fleet, search
+from plimsoll.plan.search.fleet import plan_fleet, search, unplanned
 from plimsoll.plan.search.grounds import grounds_of, rented_grounds
 from plimsoll.plan.search.refuse import NothingFits
 from plimsoll.plan.search.types import (
@@ -30,4 +30,5 @@ __all__ = [
     "plan_fleet",
     "rented_grounds",
     "search",
+    "unplanned",
 ]

@@ -57,13 +57,14 @@ def plan_fleet(
         notes=(
             *_notes(joint, grounds),
             *_bounds(models, choices),
-            *(
-                f"{model.name}: runs on processors with the embedded engine, not planned here"
-                for model in fleet.models
-                if model.name not in networks
-            ),
+            *(unplanned(model.name) for model in fleet.models if model.name not in networks),
         ),
     )
+
+
+def unplanned(model: str) -> str:
+    """The note on a model that this plan leaves out."""
+    return f"{model}: runs on processors with the embedded engine, not planned here"
 
 
 def search(

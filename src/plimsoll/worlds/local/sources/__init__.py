@@ -7,7 +7,7 @@ scheme, one table in `fetch`; how the cache lies on the disk is written in `cach
 from plimsoll.worlds.local.sources.artifact import Artifact, Progress
 from plimsoll.worlds.local.sources.cache import Cache, CacheEntry, default_root
 from plimsoll.worlds.local.sources.fetch import fetch, locate
-from plimsoll.worlds.local.sources.headers import local_network, remote_network
+from plimsoll.worlds.local.sources.headers import local_network, remote_network, remote_shape
 from plimsoll.worlds.local.sources.patience import Patience
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "local_network",
     "locate",
     "remote_network",
+    "remote_shape",
 ]

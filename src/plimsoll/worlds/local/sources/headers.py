@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,6 +18,7 @@ from plimsoll.facts.gguf import read_gguf
 from plimsoll.facts.network import Network
 from plimsoll.facts.of_shape import network_of
 from plimsoll.facts.readable import Readable
+from plimsoll.facts.shape import ModelShape
 from plimsoll.fleet.source import Source, parse_source
 from plimsoll.worlds.local.sources.fetch import REMOTE, shown
 from plimsoll.worlds.local.sources.interrupt import Cancelled
@@ -24,6 +26,8 @@ from plimsoll.worlds.local.sources.patience import Caller, Patience
 from plimsoll.worlds.local.sources.remote import Changed, Origin, RemoteFile
 from plimsoll.worlds.local.sources.selection import GGUF, choose
 from plimsoll.worlds.local.weights import LARGEST_CONFIG, read_shape
+
+Told = TypeVar("Told")
 
 CONFIG, INDEX, QUANTIZATION = (
     "config.json", "model.safetensors.index.json", "hf_quant_config.json",
@@ -71,6 +75,29 @@ def remote_network(
     return _with_headers(parsed, caller, partial(_network, parsed, caller.where))
 
 
+def remote_shape(
+    source: str,
+    *,
+    cancelled: Cancelled = lambda: False,
+    patience: Patience | None = None,
+) -> ModelShape:
+    """The shape of a GGUF model behind a remote source, from its header; otherwise as above.
+
+    Raises FormatError also where the weights are not GGUF.
+    """
+    parsed = parse_source(source)
+    caller = Caller(where=shown(parsed), cancelled=cancelled, patience=patience or Patience())
+    return _with_headers(parsed, caller, partial(_gguf_shape, caller.where))
+
+
+def _gguf_shape(where: str, headers: RemoteHeaders) -> ModelShape:
+    if not headers.gguf:
+        raise FormatError(
+            "the weights are not GGUF", where=where, hint="name a `.gguf` file", code="plan.format"
+        )
+    return read_gguf(*headers.gguf)
+
+
 def local_network(path: Path) -> Network:
     """The network of a GGUF file, or of a folder with `config.json`, on this disk.
 
@@ -108,9 +135,7 @@ def _network(source: Source, where: str, headers: RemoteHeaders) -> Network:
     )
 
 
-def _with_headers(
-    source: Source, caller: Caller, then: Callable[[RemoteHeaders], Network]
-) -> Network:
+def _with_headers(source: Source, caller: Caller, then: Callable[[RemoteHeaders], Told]) -> Told:
     """What `then` makes of the headers, while the connection is open."""
     connect = REMOTE.get(source.scheme)
     if connect is None:
