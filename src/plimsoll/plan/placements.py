@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from math import floor
+
 from plimsoll.fleet import Model
 from plimsoll.plan.search.types import Candidate, Choice, FleetPlan
 from plimsoll.plan.types import Accelerators, Placement, Plan, Speculation
+from plimsoll.plan.vram.room import Room, room
 
 DRAFT_TOKENS = 4  # guessed per step where the fleet file leaves it to the plan
 
@@ -26,6 +29,7 @@ def placement(model: Model, choice: Choice) -> Placement:
     """How every replica of a model looks, from what was chosen for it."""
     candidate = choice.chosen
     deployment = candidate.deployment
+    held = room(deployment)
     return Placement(
         model=model.name,
         engine="vllm" if model.engine == "auto" else model.engine,
@@ -42,7 +46,8 @@ def placement(model: Model, choice: Choice) -> Placement:
         split=deployment.split,
         formats=deployment.formats,
         quantization=candidate.label,
-        utilization=deployment.utilization,
+        utilization=_utilization(candidate, held),
+        cache_bytes=max(0, held.cache) if _in_turns(candidate) else 0,
         weight_bytes=candidate.weight_bytes,
         adapters=tuple(adapter.name for adapter in model.adapters),
         adapter_rank=max((adapter.rank or 16 for adapter in model.adapters), default=0),
@@ -53,6 +58,19 @@ def placement(model: Model, choice: Choice) -> Placement:
         cold_start=candidate.cold_start,
         options=model.engine_options,
     )
+
+
+def _in_turns(candidate: Candidate) -> bool:
+    """Whether other replicas use the same accelerator, without a wall between their memories."""
+    return candidate.ground.portion < 1 and not candidate.deployment.device.profile
+
+
+def _utilization(candidate: Candidate, held: Room) -> float:
+    """As a share of the whole: an engine that takes turns sees all of the accelerator's memory."""
+    if not _in_turns(candidate):
+        return candidate.deployment.utilization
+    whole = candidate.deployment.device.memory / candidate.ground.portion
+    return floor(held.engine / whole * 100) / 100
 
 
 def _accelerators(model: Model, candidate: Candidate) -> Accelerators:

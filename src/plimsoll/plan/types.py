@@ -134,7 +134,10 @@ class Placement:
     formats   number formats
     quantization  the fleet file's word for the weight format, such as `fp8`; `none` and empty:
               the source's own
-    utilization   share of device memory that the engine may take; 0: the engine's default
+    utilization   share of the whole accelerator's (or MIG instance's) memory that the engine may
+                  take; 0: the engine's default
+    cache_bytes   bytes of the KV cache of one device where several replicas take turns on it, so
+                  that none counts on memory that is another's; 0: the engine works it out
     weight_bytes  bytes of the weights as they are published; 0 where not known
     adapters  names of the LoRA adapters served beside the model
     adapter_rank  their largest rank
@@ -165,6 +168,7 @@ class Placement:
     formats: Formats = field(default_factory=Formats)
     quantization: str = ""
     utilization: float = 0.0
+    cache_bytes: int = 0
     weight_bytes: int = 0
     adapters: tuple[str, ...] = ()
     adapter_rank: int = 0
