@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 
+import msgspec
+
 from plimsoll.facts.api_prices import comparable
 from plimsoll.facts.network import Network
 from plimsoll.facts.parameters import active_parameters, parameters
 from plimsoll.fleet import Fleet, Model
+from plimsoll.fleet.fields import Table
 from plimsoll.plan.cost import ApiOffer, Comparison, Cost, Request, compare, cost
 from plimsoll.plan.search.alone import dollars_for
 from plimsoll.plan.search.candidates import Wish, by_cost, check_context, demand_of, find
@@ -37,9 +40,13 @@ def plan_fleet(
     """
     models = [model for model in fleet.models if model.name in networks]
     found: dict[str, Found] = {}
+    alike: dict[tuple[Model, Network], Found] = {}
     for model in models:
         told(model.name)
-        found[model.name] = search(model, networks[model.name], grounds, alone=len(models) == 1)
+        key = (_wish(model), networks[model.name])
+        if key not in alike:
+            alike[key] = search(model, networks[model.name], grounds, alone=len(models) == 1)
+        found[model.name] = alike[key]
     joint = choose_together(
         fleet, models, {name: one.candidates for name, one in found.items()}, grounds
     )
@@ -59,6 +66,22 @@ def plan_fleet(
             *_bounds(models, choices),
             *(unplanned(model.name) for model in fleet.models if model.name not in networks),
         ),
+    )
+
+
+def _wish(model: Model) -> Model:
+    """A model without what no configuration depends on: models that are alike are searched once."""
+    return msgspec.structs.replace(
+        model,
+        name="",
+        aliases=(),
+        weight=None,
+        tier=None,
+        namespace=None,
+        sha256=None,
+        credentials=None,
+        labels=Table(),
+        fallbacks=(),
     )
 
 
