@@ -1,7 +1,8 @@
 """What every engine adapter promises; a new engine is in ENGINES and has golden files.
 
-`golden/engines/<engine>.<task>.txt` holds the command, `<engine>.metrics.txt` a text that the
-real engine gave while it had work, `<engine>.counts.json` what is read in it.
+`golden/engines/<engine>.<case>.txt` holds the command of a task or of a case of placements.py, or
+the words of its refusal; `<engine>.metrics.txt` a text that the engine gives while it has work
+(its first line says where it is from), `<engine>.counts.json` what is read in it.
 Write the commands anew with PLIMSOLL_REGENERATE=1; metrics are recorded by hand.
 """
 
@@ -19,20 +20,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.engines import ENGINES, table
-from plimsoll.engines.protocol import Command, Counts, Engine, Setting
-from plimsoll.errors import FormatError
+from plimsoll.engines.protocol import Command, Counts, Engine
+from plimsoll.errors import FormatError, InputError
 from plimsoll.facts.engines import engines as catalogue
-from plimsoll.plan.types import Ledger, Placement
-from plimsoll.units import MIB
+from plimsoll.plan.types import Accelerators
+from plimsoll.units import GIB
 from plimsoll.worlds.local import LocalModel, Patience
 from plimsoll.worlds.local.probe import get
+from tests.engines.placements import CASES, TASKS, rendered, somewhere, usual
 from tests.worlds.local.harness import placement, staged, stream, until
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "engines"
-TASKS = ("chat", "completion", "embedding")
 FORMATS = {"gguf", "safetensors"}
-ACCELERATORS = {"cpu", "cuda", "rocm"}
+ACCELERATORS = {"cpu", "cuda", "rocm", "xpu"}
 SIGNALS = {"SIGTERM", "SIGINT"}
+EMBEDDED = "llama-server"  # the program that this machine's world can start itself
 
 
 @pytest.fixture(params=ENGINES)
@@ -40,39 +42,60 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return ENGINES[request.param]
 
 
-def place(engine: Engine, task: str = "chat", **changes: object) -> Placement:
-    usual = Placement(
-        model="assistant",
-        engine=engine.name,
-        source="hf://owner/repo",
-        task=task,
-        context=4096,
-        parallel=4,
-        threads=2,
-        batch=512,
-        kv_type="f16",
-        ledger=Ledger(terms=()),
-        prompt_cache=64 * MIB,
-        checkpoints=3,
-    )
-    return dataclasses.replace(usual, **changes)  # type: ignore[arg-type]  # by field name
-
-
 def command(engine: Engine, task: str = "chat", **changes: object) -> Command:
-    setting = Setting(weights="/models/weights", host="10.1.2.3", port=18123)
-    return engine.command(place(engine, task, **changes), setting)
+    return engine.command(usual(engine, task, **changes), somewhere())
+
+
+def everything(told: Command) -> str:
+    """All that a replica is told: words, variables, files."""
+    return "\n".join((*told.argv, *told.env.values(), *told.files.values()))
 
 
 def recorded(engine: Engine) -> str:
     return (GOLDEN / f"{engine.name}.metrics.txt").read_text()
 
 
-def lines(rendered: Command) -> str:
+def lines(told: Command) -> str:
     """The command as a reader wants it: one flag with its value per line."""
-    text = shlex.join(rendered.argv).replace(" --", " \\\n  --")
-    probes = {"ready": rendered.ready.path, "metrics": rendered.metrics}
+    text = shlex.join(told.argv).replace(" --", " \\\n  --")
+    probes = {
+        "ready": told.ready.path,
+        "alive": told.alive and told.alive.path,
+        "metrics": told.metrics and f"{told.metrics}{_port(told)}",
+    }
     rest = "".join(f"# {name}: {value}\n" for name, value in probes.items())
-    return f"{text}\n{rest}# env: {dict(rendered.env)}\n"
+    drain = told.drain
+    ending = f"{drain.signal}, {drain.grace_seconds:g} s" + (
+        " after it is idle" if drain.wait_idle else " for its streams"
+    )
+    env = "".join(f"# env: {name}={value}\n" for name, value in told.env.items())
+    files = "".join(f"\n# file: {path}\n{body}" for path, body in told.files.items())
+    return f"{text}\n{rest}# ends: {ending}\n{env}{files}"
+
+
+def _port(told: Command) -> str:
+    return f" on port {told.metrics_port}" if told.metrics_port else ""
+
+
+def compare(golden: Path, text: str) -> None:
+    if os.environ.get("PLIMSOLL_REGENERATE"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_case_is_rendered_or_refused_as_in_the_golden_file(engine: Engine, case: str) -> None:
+    try:
+        text = lines(rendered(engine, CASES[case]))
+    except InputError as refusal:
+        text = f"refused [{refusal.code}]: {refusal}\n"
+    compare(GOLDEN / f"{engine.name}.{case}.txt", text)
+
+
+def test_no_golden_file_is_left_of_what_is_gone() -> None:
+    cases = {*TASKS, *CASES, "metrics", "counts"}
+    known = {f"{name}.{case}" for name in ENGINES for case in cases}
+    assert {file.stem for file in GOLDEN.iterdir()} <= known
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -81,10 +104,7 @@ def test_the_command_is_the_golden_one(engine: Engine, task: str) -> None:
     if task not in engine.capabilities.tasks:
         assert not golden.exists()
         return
-    rendered = lines(command(engine, task))
-    if os.environ.get("PLIMSOLL_REGENERATE"):
-        golden.write_text(rendered)
-    assert rendered == golden.read_text()
+    compare(golden, lines(command(engine, task)))
 
 
 def test_the_same_placement_gives_the_same_command(engine: Engine) -> None:
@@ -92,22 +112,46 @@ def test_the_same_placement_gives_the_same_command(engine: Engine) -> None:
 
 
 def test_host_port_weights_and_model_name_are_said(engine: Engine) -> None:
-    argv = command(engine).argv
-    assert {"10.1.2.3", "18123", "/models/weights", "assistant"} <= set(argv)
+    said = everything(command(engine))
+    assert all(word in said for word in ("10.1.2.3", "18123", "/models/weights"))
+    # TGI serves one model under whatever name it is asked for.
+    assert "assistant" in said or engine.name == "tgi"
 
 
 def test_the_program_is_the_one_of_the_catalogue(engine: Engine) -> None:
-    assert command(engine).argv[0] == catalogue()[engine.name].program
+    program = catalogue()[engine.name].program or "serve-it"
+    assert command(engine).argv[0] == program
 
 
-def test_no_flag_is_said_twice(engine: Engine) -> None:
-    flags = [word for word in command(engine).argv if word.startswith("--")]
+@pytest.mark.parametrize("case", CASES)
+def test_no_flag_is_said_twice(engine: Engine, case: str) -> None:
+    try:
+        argv = rendered(engine, CASES[case]).argv
+    except InputError:
+        return
+    flags = [word.partition("=")[0] for word in argv if word.startswith("--")]
     assert len(flags) == len(set(flags))
 
 
 @pytest.mark.parametrize("field", ["context", "parallel", "threads", "batch"])
 def test_every_size_of_the_placement_reaches_the_command(engine: Engine, field: str) -> None:
-    assert command(engine, **{field: 1}) != command(engine, **{field: 7})
+    if engine.name == "custom":
+        assert command(engine, **{field: 512}) == command(engine, **{field: 1024})
+        return
+    if field == "threads" and "cpu" not in engine.capabilities.accelerators:
+        return  # it has no processors' threads to set
+    if field == "threads" and engine.name == "triton":
+        return  # its threads are its backends' own
+    assert command(engine, **{field: 512}) != command(engine, **{field: 1024})
+
+
+def test_a_variable_of_the_fleet_file_reaches_the_command(engine: Engine) -> None:
+    try:
+        told = rendered(engine, CASES["own-words"])
+    except InputError:
+        return  # llama.cpp and Ray Serve refuse the arguments beside it
+    assert told.env["NCCL_DEBUG"] == "WARN"
+    assert "SECRET" not in told.env
 
 
 @given(
@@ -126,8 +170,12 @@ def test_any_sizes_give_a_command_of_plain_words(
         assert all(word and word.isprintable() and " " not in word for word in argv)
 
 
-def test_a_name_that_looks_like_a_flag_stays_one_word(engine: Engine) -> None:
-    assert "--help me" in command(engine, model="--help me").argv
+@given(name=st.text(min_size=1, max_size=40))
+def test_any_name_stays_one_word(name: str) -> None:
+    for engine in ENGINES.values():
+        plain = command(engine, model="assistant").argv
+        odd = command(engine, model=name).argv
+        assert odd == tuple(name if word == "assistant" else word for word in plain)
 
 
 def test_probe_paths_are_absolute(engine: Engine) -> None:
@@ -160,6 +208,46 @@ def test_capabilities_are_words_that_are_known(engine: Engine) -> None:
     assert can.tasks <= set(TASKS)
     assert can.accelerators
     assert can.accelerators <= ACCELERATORS
+    assert can.model_label == catalogue()[engine.name].model_label
+
+
+def test_a_container_writes_only_where_it_says(engine: Engine) -> None:
+    """A read-only root works: every cache is put into a folder that is writable."""
+    box = engine.container(usual(engine))
+    roots = tuple(f"{folder}/" for folder in box.writable)
+    paths = [value for value in box.env.values() if value.startswith("/")]
+    assert all(f"{path}/".startswith(roots) for path in paths)
+
+
+def test_a_container_runs_as_root_only_with_a_reason(engine: Engine) -> None:
+    box = engine.container(usual(engine))
+    assert (box.user == 0) is bool(box.root_reason)
+
+
+def test_an_image_has_a_version_and_never_the_latest(engine: Engine) -> None:
+    for devices in (
+        None,
+        *(Accelerators(name=n, per_node=1, memory=GIB) for n in ("T4", "MI300X")),
+    ):
+        try:
+            image = engine.container(usual(engine, devices=devices)).image
+        except InputError:
+            continue  # it has no image for that
+        assert image == "" or image.rpartition(":")[2] not in ("", "latest")
+        assert image == "" or ":" in image
+
+
+def test_the_fleet_file_s_version_is_the_image_s(engine: Engine) -> None:
+    options = CASES["own-words"].place["options"]
+    box = engine.container if catalogue()[engine.name].images else None
+    if box is not None:
+        assert "9.8.7" in box(usual(engine, options=options)).image
+
+
+def test_an_accelerator_without_an_image_is_refused_in_words() -> None:
+    devices = Accelerators(name="MI300X", per_node=1, memory=GIB)
+    with pytest.raises(InputError, match="no image of sglang for rocm"):
+        ENGINES["sglang"].container(usual(ENGINES["sglang"], devices=devices))
 
 
 def test_the_recorded_metrics_are_read_as_recorded(engine: Engine) -> None:
@@ -170,15 +258,29 @@ def test_the_recorded_metrics_are_read_as_recorded(engine: Engine) -> None:
 def test_tokens_are_counted_where_the_capabilities_say_so(engine: Engine) -> None:
     counts = engine.counts(recorded(engine))
     told = counts.prompt_tokens is not None and counts.generated_tokens is not None
-    assert told is engine.capabilities.counts_tokens
+    # What a container of one's own says beyond its promise depends on what runs in it.
+    assert told is engine.capabilities.counts_tokens or engine.name == "custom"
 
 
-@pytest.mark.parametrize("needed", ["running", "waiting", "prompt_tokens", "generated_tokens"])
-def test_a_missing_metric_is_a_format_error_that_names_it(engine: Engine, needed: str) -> None:
-    name = catalogue()[engine.name].metrics[needed]
-    without = "\n".join(line for line in recorded(engine).splitlines() if name not in line)
-    with pytest.raises(FormatError, match=name):
-        engine.counts(without)
+def test_a_missing_metric_is_a_format_error_that_names_it(engine: Engine) -> None:
+    facts = catalogue()[engine.name]
+    if facts.metrics_late:
+        return
+    for name in facts.metrics.values():
+        without = "\n".join(
+            line for line in recorded(engine).splitlines() if name.partition("{")[0] not in line
+        )
+        with pytest.raises(FormatError, match=name.partition("{")[0]):
+            engine.counts(without)
+
+
+def test_a_late_metric_is_zero_and_what_is_no_metrics_text_is_an_error(engine: Engine) -> None:
+    if not catalogue()[engine.name].metrics_late:
+        return
+    idle = engine.counts("# nothing yet\nprocess_start_time_seconds 1.0\n")
+    assert (idle.running, idle.waiting) == (0, 0)
+    with pytest.raises(FormatError, match="no Prometheus text"):
+        engine.counts("<html>Not Found</html>")
 
 
 def test_order_and_comments_do_not_matter_to_the_counts(engine: Engine) -> None:
@@ -197,7 +299,7 @@ def test_any_text_gives_counts_or_a_format_error(text: str) -> None:
 
 
 def test_two_engines_of_one_name_are_refused() -> None:
-    one = next(iter(ENGINES.values()))
+    one = ENGINES["llamacpp"]
     other = type(one)(catalogue()[one.name])
     with pytest.raises(ValueError, match=f"two engines are named `{one.name}`"):
         table((one, other))
@@ -209,7 +311,7 @@ def test_every_engine_has_a_row_in_the_catalogue(engine: Engine) -> None:
 
 # The real engines, as far as they run on this machine.
 
-LIVE = ("llamacpp",)
+LIVE = tuple(name for name, facts in catalogue().items() if facts.program == EMBEDDED)
 
 
 @pytest.mark.parametrize("name", LIVE)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plimsoll.engines.metrics_text import count, totals
+from plimsoll.engines.metrics_text import count, totals, values
 from plimsoll.errors import FormatError
 
 
@@ -31,3 +31,10 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
 def test_a_count_that_is_missing_is_a_format_error() -> None:
     with pytest.raises(FormatError, match="`a`"):
         count({}, "a")
+
+
+def test_a_selector_takes_only_the_samples_with_its_label() -> None:
+    text = 'a{kind="waiting",m="x"} 2\na{kind="running",m="x"} 3\na{m="kind",kind="waiting"} 4\n'
+    assert values(text, 'a{kind="waiting"}') == (2.0, 4.0)
+    assert values(text, "a") == (2.0, 3.0, 4.0)
+    assert values(text, "b") == ()

@@ -37,7 +37,7 @@ def test_a_mig_instance_is_named_and_whole_to_its_engine() -> None:
     assert place.cache_bytes == 0  # its memory is its own
 
 
-@pytest.mark.parametrize("model", ["turn-a", "served", "claimed"])
+@pytest.mark.parametrize("model", ["turn-a", "served"])
 def test_who_takes_turns_takes_only_its_part_of_the_whole_memory(model: str) -> None:
     place = planned("cluster/turns.yaml").plan.placement(model)
     assert place.devices is not None

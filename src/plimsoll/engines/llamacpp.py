@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import MappingProxyType
 
-from plimsoll.engines.metrics_text import count, totals
+from plimsoll.engines.catalogue import counts, variables
+from plimsoll.engines.flags import Flag, words
 from plimsoll.engines.protocol import (
     Capabilities,
     Command,
@@ -15,6 +16,7 @@ from plimsoll.engines.protocol import (
     Probe,
     Setting,
 )
+from plimsoll.errors import InputError
 from plimsoll.facts.engines import EngineFacts
 from plimsoll.plan.types import Placement
 from plimsoll.units import MIB
@@ -56,48 +58,81 @@ class LlamaCpp:
     def command(self, place: Placement, setting: Setting) -> Command:
         """How to run one replica; port 0 lets the system choose.
 
-        The memory ledger of plan/ is computed for exactly these flags.
+        The memory ledger of plan/ is computed for exactly these flags. Raises InputError for
+        what the embedded build cannot do, and for further arguments that it does not know or
+        that are ours.
         Source: ggml-org/llama.cpp tools/server/README.md @00dc8057.
         """
+        _refuse(self._facts, place)
+        _check(self._facts, place)
         return Command(
             argv=(
                 self._facts.program,
-                *_flags(_serving(place, setting)),
-                *_flags(_memory(place)),
-                *_flags(_task(place)),
+                *words(_flags(place, setting), place.options.args),
             ),
+            env=variables(place, self._facts.env),
             ready=Probe(path=self._facts.health),
             drain=Drain(),
             metrics=self._facts.metrics_path,
         )
 
     def container(self, place: Placement) -> Container:
-        """Plimsoll's own image carries it."""
-        return Container(image="", user=65532, writable=("/tmp",), shared_memory=False)  # noqa: S108 -- of the container
+        """Plimsoll's own image carries it, unless the fleet file names another."""
+        return Container(
+            image=place.options.image or "",
+            user=self._facts.user,
+            writable=self._facts.writable,
+            shared_memory=self._facts.shared_memory,
+        )
 
     def counts(self, metrics: str) -> Counts:
         """Read its Prometheus text. Raises FormatError when a metric is missing."""
-        sums = totals(metrics)
-        names = self._facts.metrics
-        return Counts(
-            running=count(sums, names["running"]),
-            waiting=count(sums, names["waiting"]),
-            prompt_tokens=count(sums, names["prompt_tokens"]),
-            generated_tokens=count(sums, names["generated_tokens"]),
-        )
+        return counts(self._facts, metrics)
 
 
-_Flag = tuple[str, str | int | None]
+def _refuse(facts: EngineFacts, place: Placement) -> None:
+    """Refuse what the embedded build cannot do, rather than leave it out. Raises InputError."""
+    wished = {
+        "accelerators": place.devices is not None,
+        "adapters": bool(place.adapters),
+        "speculation": place.speculation is not None,
+    }
+    for what, asked in wished.items():
+        if asked:
+            raise InputError(
+                f"{facts.name} runs on processors here, one model at a time, without {what}",
+                where=f"model {place.model}",
+                hint="take `engine: vllm`",
+                code=f"engine.{what}",
+            )
 
 
-def _flags(pairs: Iterator[_Flag]) -> Iterator[str]:
-    for flag, value in pairs:
-        yield flag
-        if value is not None:
-            yield str(value)
+def _check(facts: EngineFacts, place: Placement) -> None:
+    """Refuse arguments with which the replica would not start. Raises InputError."""
+    rest = iter(place.options.args)
+    for argument in rest:
+        flag, equals, _ = argument.partition("=")
+        values = facts.further_flags.get(flag)
+        if values is None or equals:
+            raise InputError(
+                f"{facts.name} does not take `{argument}` from the fleet file",
+                where=f"model {place.model}",
+                hint=f"`--flag value`, one of {', '.join(sorted(facts.further_flags))}",
+                code="engine.args",
+            )
+        if any(next(rest, None) is None for _ in range(values)):
+            raise InputError(
+                f"`{flag}` needs a value", where=f"model {place.model}", code="engine.args"
+            )
 
 
-def _serving(place: Placement, setting: Setting) -> Iterator[_Flag]:
+def _flags(place: Placement, setting: Setting) -> Iterator[Flag]:
+    yield from _serving(place, setting)
+    yield from _memory(place)
+    yield from _task(place)
+
+
+def _serving(place: Placement, setting: Setting) -> Iterator[Flag]:
     yield "--model", setting.weights
     yield "--alias", place.model
     yield "--host", setting.host
@@ -109,7 +144,7 @@ def _serving(place: Placement, setting: Setting) -> Iterator[_Flag]:
     yield "--verbosity", 2
 
 
-def _memory(place: Placement) -> Iterator[_Flag]:
+def _memory(place: Placement) -> Iterator[Flag]:
     yield "--ctx-size", place.context * place.parallel
     yield "--parallel", place.parallel
     yield "--cont-batching", None
@@ -130,7 +165,7 @@ def _memory(place: Placement) -> Iterator[_Flag]:
     yield "--no-mmproj", None
 
 
-def _task(place: Placement) -> Iterator[_Flag]:
+def _task(place: Placement) -> Iterator[Flag]:
     if place.task == "embedding":
         yield "--embeddings", None
         yield "--pooling", place.pooling

@@ -103,6 +103,7 @@ class Container:
     writable       folders that must be writable; everything else is read-only
     shared_memory  whether its processes exchange data through /dev/shm
     root_reason    why it must run as root; empty where it does not
+    env            variables that put what it writes, such as caches, into `writable`
     """
 
     image: str
@@ -110,6 +111,7 @@ class Container:
     writable: tuple[str, ...]
     shared_memory: bool
     root_reason: str = ""
+    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,16 +122,20 @@ class Command:
     env      variables it needs beside the inherited ones
     ready    when requests may be sent
     metrics  path of the Prometheus text, or None
+    metrics_port  TCP port of that text, where it is not the one of requests; 0: the same
     alive    that its process is not stuck, also while it loads or drains; None where nothing
              tells that apart from `ready`
+    files    texts that must be there before it starts, by path; empty where none are needed
     """
 
     argv: tuple[str, ...]
     ready: Probe
     drain: Drain
     metrics: str | None
+    metrics_port: int = 0
     alive: Probe | None = None
     env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

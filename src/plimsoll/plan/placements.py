@@ -46,6 +46,7 @@ def placement(model: Model, choice: Choice) -> Placement:
         split=deployment.split,
         formats=deployment.formats,
         quantization=candidate.label,
+        converted=bool(candidate.quality) and not candidate.needs,
         utilization=_utilization(candidate, held),
         cache_bytes=max(0, held.cache) if _in_turns(candidate) else 0,
         weight_bytes=candidate.weight_bytes,

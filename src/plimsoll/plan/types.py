@@ -134,6 +134,7 @@ class Placement:
     formats   number formats
     quantization  the fleet file's word for the weight format, such as `fp8`; `none` and empty:
               the source's own
+    converted     whether the engine makes that format from wider weights while it loads
     utilization   share of the whole accelerator's (or MIG instance's) memory that the engine may
                   take; 0: the engine's default
     cache_bytes   bytes of the KV cache of one device where several replicas take turns on it, so
@@ -167,6 +168,7 @@ class Placement:
     split: Split = field(default_factory=Split)
     formats: Formats = field(default_factory=Formats)
     quantization: str = ""
+    converted: bool = False
     utilization: float = 0.0
     cache_bytes: int = 0
     weight_bytes: int = 0

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from plimsoll.engines import ENGINES
+from plimsoll.engines.protocol import Setting
+from plimsoll.facts.engines import engine as engine_facts
 from plimsoll.worlds.local import llama_server
 from plimsoll.worlds.local.llama_server import parameters
 from plimsoll.worlds.local.probe import get
@@ -25,12 +27,15 @@ MINIMUM = ("--model", "m.gguf", "--port", "0")
 
 def flags(weights: Path, *, port: int = 0, task: str = "chat") -> list[str]:
     place = placement(task=task)
-    command = ENGINES["llamacpp"].command(place, weights=str(weights), host="127.0.0.1", port=port)
+    setting = Setting(weights=str(weights), host="127.0.0.1", port=port)
+    command = ENGINES["llamacpp"].command(place, setting)
     return list(command.argv[1:])
 
 
 @contextmanager
-def serving(arguments: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
+def serving(
+    arguments: list[str], **variables: str
+) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
     """The process and our end of its lifeline."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -38,7 +43,7 @@ def serving(arguments: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], soc
             [sys.executable, "-P", llama_server.__file__, *arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PLIMSOLL_LIFELINE": str(theirs.fileno())},
+            env={**os.environ, **variables, "PLIMSOLL_LIFELINE": str(theirs.fileno())},
             pass_fds=(theirs.fileno(),),
         )
         theirs.close()
@@ -159,6 +164,61 @@ def test_sigterm_exits_0_at_once_also_with_an_open_stream(weights: Path) -> None
 
     with serving(flags(weights)) as (process, lifeline):
         assert asyncio.run(scene(process, address(lifeline))) == 0
+
+
+def test_told_to_drain_it_ends_its_streams_after_sigterm_and_then_exits_0(weights: Path) -> None:
+    async def scene(process: subprocess.Popen[bytes], where: str) -> tuple[bool, int]:
+        running = await stream(where, tokens=1500)
+        assert await running.event()
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20.0):
+            await running.rest()
+            code = await asyncio.to_thread(process.wait)
+        running.close()
+        return running.ended, code
+
+    with serving(flags(weights), PLIMSOLL_DRAIN_SECONDS="60") as (process, lifeline):
+        assert asyncio.run(scene(process, address(lifeline))) == (True, 0)
+
+
+def test_told_to_drain_it_exits_at_once_when_it_is_idle(weights: Path) -> None:
+    with serving(flags(weights), PLIMSOLL_DRAIN_SECONDS="60") as (process, lifeline):
+        address(lifeline)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(2.0) == 0
+
+
+def test_a_stream_that_outlives_the_drain_is_cut(weights: Path) -> None:
+    async def scene(process: subprocess.Popen[bytes], where: str) -> tuple[bool, int]:
+        streams = [await stream(where, tokens=1900) for _ in range(8)]
+        assert await streams[0].event()
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20.0):
+            code = await asyncio.to_thread(process.wait)
+            await streams[-1].rest()
+        for each in streams:
+            each.close()
+        return streams[-1].ended, code
+
+    with serving(flags(weights), PLIMSOLL_DRAIN_SECONDS="0.3") as (process, lifeline):
+        assert asyncio.run(scene(process, address(lifeline))) == (False, 0)
+
+
+@pytest.mark.parametrize("said", ["soon", "-1", "inf", "nan", ""])
+def test_a_drain_that_is_no_number_of_seconds_exits_2(
+    said: str, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLIMSOLL_DRAIN_SECONDS", said)
+    code, words = failure(flags(weights))
+    assert code == 2
+    assert f"PLIMSOLL_DRAIN_SECONDS: `{said}` is not a number of seconds" in words
+
+
+def test_it_knows_every_flag_that_the_fleet_file_may_say() -> None:
+    allowed = engine_facts("llamacpp").further_flags
+    known = dict.fromkeys(llama_server._VALUED, 1) | dict.fromkeys(llama_server._BARE, 0)
+    assert {flag: known.get(flag) for flag in allowed} == dict(allowed)
+    assert not {"--model", "--alias", "--host", "--port", "--metrics"} & set(allowed)
 
 
 def test_it_exits_when_the_other_end_of_its_lifeline_is_gone(weights: Path) -> None:

@@ -6,7 +6,9 @@ not known exits 2. Runs as a file or as `python -m`, and imports nothing of ours
 is part of every cold start.
 
 PLIMSOLL_LIFELINE names an inherited socket: this process says there how far it is, and exits
-when the other end is gone, so that it cannot outlive whoever started it.
+when the other end is gone, so that it cannot outlive whoever started it. PLIMSOLL_DRAIN_SECONDS is
+how long streams may go on after SIGTERM, for containers; without it they are cut, for whoever
+started it here has waited before.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
@@ -23,12 +26,23 @@ import xllamacpp
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
 _WRONG_FLAGS = 2
+_LONGEST_DRAIN = 86400.0  # seconds; more is a mistake
+_LOOK_SECONDS = 0.05
+_STILL_IDLE_SECONDS = 0.2  # the last words of an answer leave after its slot is free
+_BUSY = ("llamacpp:requests_processing ", "llamacpp:requests_deferred ")
 _Setter = Callable[[xllamacpp.CommonParams, str], None]
 
 
 def _number(*path: str) -> _Setter:
     def put(params: xllamacpp.CommonParams, value: str) -> None:
         _assign(params, path, int(value))
+
+    return put
+
+
+def _fraction(*path: str) -> _Setter:
+    def put(params: xllamacpp.CommonParams, value: str) -> None:
+        _assign(params, path, float(value))
 
     return put
 
@@ -112,6 +126,12 @@ _VALUED: dict[str, _Setter] = {
     "--ctx-checkpoints": _number("n_ctx_checkpoints"),
     "--fit": _fit,
     "--n-gpu-layers": _number("n_gpu_layers"),
+    "--n-predict": _number("n_predict"),
+    "--cache-reuse": _number("n_cache_reuse"),
+    "--chat-template": _text("chat_template"),
+    "--rope-freq-base": _fraction("rope_freq_base"),
+    "--rope-freq-scale": _fraction("rope_freq_scale"),
+    "--slot-prompt-similarity": _fraction("slot_prompt_similarity"),
     "--pooling": _one_of("pooling_type", xllamacpp.llama_pooling_type, "LLAMA_POOLING_TYPE_"),
 }
 _BARE: dict[str, _Setter] = {
@@ -122,6 +142,9 @@ _BARE: dict[str, _Setter] = {
     "--no-kv-unified": _switch("kv_unified", on=False),
     "--no-mmproj": _switch("no_mmproj", on=True),
     "--embeddings": _switch("embedding", on=True),
+    "--no-warmup": _switch("warmup", on=False),
+    "--swa-full": _switch("swa_full", on=True),
+    "--context-shift": _switch("ctx_shift", on=True),
 }
 
 
@@ -197,6 +220,7 @@ def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code."""
     try:
         params = parameters(arguments)
+        seconds = _drain_seconds()
     except ValueError as error:
         print(f"llama_server: {error}", file=sys.stderr)
         return _WRONG_FLAGS
@@ -212,9 +236,55 @@ def main(arguments: Sequence[str]) -> int:
         return 1  # the engine's log has said why
     lifeline.say(f"listening {urlsplit(server.listening_address).netloc}")
     signal.sigwait(_SIGNALS)
-    # Its destructor waits for every open stream; whoever wanted them finished waited before.
+    if seconds:
+        _until_idle(urlsplit(server.listening_address).netloc, seconds)
+    # Its destructor would cut open streams, and wait for idle connections instead.
     sys.stderr.flush()
     os._exit(0)
+
+
+def _drain_seconds() -> float:
+    """Seconds that open streams may go on after the signal. Raises ValueError."""
+    said = os.environ.get("PLIMSOLL_DRAIN_SECONDS", "0")
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < _LONGEST_DRAIN:
+        raise ValueError(f"PLIMSOLL_DRAIN_SECONDS: `{said}` is not a number of seconds")
+    return seconds
+
+
+def _until_idle(address: str, seconds: float) -> None:
+    """Wait until the engine has been idle for a moment, or the seconds are over.
+
+    address  `host:port` on which this process itself serves
+    Connections are still taken meanwhile: whoever sends the signal has led requests elsewhere.
+    """
+    end = time.monotonic() + seconds
+    idle_since = None
+    print(f"llama_server: at most {seconds:g} s for open streams", file=sys.stderr, flush=True)
+    while (now := time.monotonic()) < end:
+        idle_since = (idle_since or now) if _busy(address) == 0 else None
+        if idle_since is not None and now - idle_since >= _STILL_IDLE_SECONDS:
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
+def _busy(address: str) -> int | None:
+    """Requests in work or waiting, from the engine's own metrics; None where it does not answer."""
+    import urllib.request  # noqa: PLC0415 -- tens of milliseconds of every start, needed at the end
+
+    host, _, port = address.rpartition(":")
+    # A wildcard address is where to listen, not where to call.
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 -- not bound here
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return None
+    counted = [line.split() for line in text.splitlines() if line.startswith(_BUSY)]
+    return int(sum(float(value) for _name, value in counted)) if counted else None
 
 
 if __name__ == "__main__":
