@@ -1,10 +1,23 @@
 from __future__ import annotations
 
+from time import perf_counter
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from plimsoll.telemetry.metrics import GATEWAY, SECONDS, Depth, Distribution, GatewayMetrics
+from plimsoll.telemetry.metrics import (
+    BROKEN,
+    GATEWAY,
+    IN_FLIGHT,
+    QUEUED,
+    REPLICAS,
+    SECONDS,
+    Depth,
+    Distribution,
+    GatewayMetrics,
+)
 
 
 def filled() -> GatewayMetrics:
@@ -39,6 +52,65 @@ def test_gauges_are_read_when_somebody_scrapes() -> None:
     assert 'plimsoll_gateway_queued{model="chat"} 1.0' in text
     assert 'plimsoll_gateway_in_flight{model="chat"} 2.0' in text
     assert 'plimsoll_gateway_replicas_ready{model="chat"} 3.0' in text
+
+
+def test_gauges_of_a_model_without_requests_are_there_and_its_histograms_are_not() -> None:
+    metrics = GatewayMetrics()
+    metrics.watch(lambda: [Depth(model="chat", queued=0, in_flight=0, replicas=0)])
+    metrics.model("chat")
+    text = metrics.text().decode()
+    for gauge in (QUEUED, IN_FLIGHT, REPLICAS):
+        assert f'{gauge.name}{{model="chat"}} 0.0' in text
+    assert "_bucket" not in text
+    metrics.model("chat").queue.observe(0.1)
+    assert 'plimsoll_gateway_queue_seconds_count{model="chat"} 1.0' in metrics.text().decode()
+
+
+names = st.text(min_size=1, max_size=20).filter(lambda name: "\r" not in name)
+
+
+@given(names=st.lists(names, max_size=130, unique=True), counts=st.lists(st.integers(0, 10**9)))
+def test_the_parts_are_one_text_whose_every_number_is_read_back(
+    names: list[str], counts: list[int]
+) -> None:
+    metrics = GatewayMetrics()
+    written = dict(zip(names, counts, strict=False))
+    for name, count in written.items():
+        metrics.model(name).broken = count
+    text = b"".join(metrics.parts()).decode()
+    families = {each.name: each for each in text_string_to_metric_families(text)}
+    read = {sample.labels["model"]: sample.value for sample in families[BROKEN.name].samples}
+    assert read == written
+
+
+def many(*, busy: bool) -> GatewayMetrics:
+    metrics = GatewayMetrics()
+    names = [f"model-{number}" for number in range(1000)]
+    metrics.watch(lambda: [Depth(model=name, queued=0, in_flight=0, replicas=1) for name in names])
+    for name in names:
+        numbers = metrics.model(name)
+        if busy:
+            numbers.answered("chat", 200)
+            for spread in (numbers.queue, numbers.first, numbers.request, numbers.gap):
+                spread.observe(0.2)
+    return metrics
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_no_part_of_a_thousand_models_takes_long(busy: bool) -> None:
+    """A part takes a millisecond; the best of some tries leaves out what else the machine does."""
+
+    def longest(metrics: GatewayMetrics) -> float:
+        parts, worst = metrics.parts(), 0.0
+        while True:
+            began = perf_counter()
+            done = next(parts, None) is None
+            worst = max(worst, perf_counter() - began)
+            if done:
+                return worst
+
+    metrics = many(busy=busy)
+    assert min(longest(metrics) for _ in range(5)) < 0.02
 
 
 def test_counters_of_a_model_exist_before_anything_happens() -> None:

@@ -10,18 +10,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from plimsoll.policy.retry import Failure
+from plimsoll.telemetry.exposition import Described, Source, escaped, family
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -31,24 +27,11 @@ SECONDS = (
 )  # fmt: skip
 """Bucket bounds of every duration, in seconds."""
 
+R = TypeVar("R")
+_BOUNDS = (*map(str, SECONDS), "+Inf")
+
 PHASES = ("queued", "connecting", "waiting", "answering")
 """Phases of a request's life in which its caller can leave."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
-    """One metric family.
-
-    name    as Prometheus shows it; counters without the `_total` that the text adds
-    kind    counter | gauge | histogram
-    labels  its label names
-    help    what it counts, with its unit
-    """
-
-    name: str
-    kind: str
-    labels: tuple[str, ...]
-    help: str
 
 
 def _counter(name: str, labels: tuple[str, ...], text: str) -> Described:
@@ -126,12 +109,12 @@ class Distribution:
         self.counts[bisect_left(SECONDS, seconds)] += 1
         self.sum += seconds
 
-    def buckets(self) -> list[tuple[str, float]]:
+    def buckets(self) -> list[tuple[str, int]]:
         """Cumulative counts by upper bound, as Prometheus wants them."""
         running, rows = 0, []
-        for bound, count in zip((*map(str, SECONDS), "+Inf"), self.counts, strict=True):
+        for bound, count in zip(_BOUNDS, self.counts, strict=True):
             running += count
-            rows.append((bound, float(running)))
+            rows.append((bound, running))
         return rows
 
 
@@ -179,7 +162,7 @@ class Depth:
     replicas: int
 
 
-class GatewayMetrics(Collector):
+class GatewayMetrics:
     """All numbers of one gateway.
 
     none         numbers of requests that name no known model
@@ -193,8 +176,8 @@ class GatewayMetrics(Collector):
         self.connections = 0
         self._models: dict[str, ModelMetrics] = {}
         self._depths: Callable[[], Iterable[Depth]] = tuple
+        self._sources: list[Source] = []
         self._registry = CollectorRegistry()
-        self._registry.register(self)
 
     def model(self, name: str) -> ModelMetrics:
         """The numbers of a model, made on first use; `name` is the fleet's, never a caller's."""
@@ -211,80 +194,124 @@ class GatewayMetrics(Collector):
         """Have the gauges read from `depths` at every scrape."""
         self._depths = depths
 
+    def add(self, collector: Collector) -> None:
+        """Show another collector's families in the same text; it must have few samples."""
+        self._registry.register(collector)
+
+    def follow(self, source: Source) -> None:
+        """Show a source's families in the same text."""
+        self._sources.append(source)
+
     def text(self) -> bytes:
         """The Prometheus text, format 0.0.4."""
-        return generate_latest(self._registry)
+        return b"".join(self.parts())
 
-    def describe(self) -> Iterator[Metric]:
-        """No families ahead of time: registering must not read the gauges."""
-        return iter(())
+    def parts(self) -> Iterator[bytes]:
+        """The text in parts of some milliseconds of work at most.
 
-    def collect(self) -> Iterator[Metric]:
-        """Every family of GATEWAY with its samples."""
+        Between two of them other work may be done, which may add to the numbers: every sample is
+        right when it is written. A histogram of a model is whole in one part. It is shown from its
+        first value on, while counters and gauges of a model are there from the beginning.
+        """
         rows = [("", self.none), *sorted(self._models.items())]
         yield from _answers(rows, self.refused)
-        yield from _failures(rows)
-        yield from _durations(rows)
-        yield from _gauges(self._depths(), self.connections)
+        yield from _failures(rows[1:])
+        yield from _durations(rows[1:])
+        yield from _gauges(list(self._depths()), self.connections)
+        for source in self._sources:
+            yield from source.parts()
+        yield generate_latest(self._registry)
 
 
 Rows = list[tuple[str, ModelMetrics]]
 
 
-def _family(of: Described) -> CounterMetricFamily:
-    return CounterMetricFamily(of.name, of.help, labels=of.labels)
+def _answers(rows: Rows, refused: dict[str, int]) -> Iterator[bytes]:
+    def requests(row: tuple[str, ModelMetrics]) -> Iterator[str]:
+        model, name = escaped(row[0]), f"{REQUESTS.name}_total"
+        for (surface, status), count in sorted(row[1].requests.items()):
+            yield f'{name}{{model="{model}",status="{status}",surface="{surface}"}} {count}.0\n'
+
+    def refusal(row: tuple[str, int]) -> Iterator[str]:
+        yield f'{REFUSED.name}_total{{code="{escaped(row[0])}"}} {row[1]}.0\n'
+
+    yield from family(REQUESTS, rows, requests)
+    yield from family(REFUSED, sorted(refused.items()), refusal)
 
 
-def _answers(rows: Rows, refused: dict[str, int]) -> Iterator[Metric]:
-    answered = _family(REQUESTS)
-    for name, numbers in rows:
-        for (surface, status), count in sorted(numbers.requests.items()):
-            answered.add_metric((name, surface, str(status)), count)
-    yield answered
-    refusals = _family(REFUSED)
-    for code, count in sorted(refused.items()):
-        refusals.add_metric((code,), count)
-    yield refusals
-
-
-def _failures(rows: Rows) -> Iterator[Metric]:
-    families = [_family(of) for of in (TRIES_FAILED, RETRIES, CANCELLED)]
-    for name, numbers in rows[1:]:
-        tables = (numbers.failures, numbers.retries, numbers.cancelled)
-        for family, table in zip(families, tables, strict=True):
-            for kind, count in table.items():
-                family.add_metric((name, kind), count)
-    yield from families
-    broken, tokens = _family(BROKEN), _family(TOKENS)
-    for name, numbers in rows[1:]:
-        broken.add_metric((name,), numbers.broken)
-        tokens.add_metric((name, "prompt"), numbers.prompt_tokens)
-        tokens.add_metric((name, "completion"), numbers.completion_tokens)
-    yield from (broken, tokens)
-
-
-def _durations(rows: Rows) -> Iterator[Metric]:
-    for of, field in (
-        (QUEUE_SECONDS, "queue"),
-        (FIRST_SECONDS, "first"),
-        (REQUEST_SECONDS, "request"),
-        (GAP_SECONDS, "gap"),
+def _failures(rows: Rows) -> Iterator[bytes]:
+    for of, label, numbers in (
+        (TRIES_FAILED, "kind", lambda each: each.failures),
+        (RETRIES, "kind", lambda each: each.retries),
+        (CANCELLED, "phase", lambda each: each.cancelled),
+        (TOKENS, "kind", _tokens),
     ):
-        family = HistogramMetricFamily(of.name, of.help, labels=of.labels)
-        for name, numbers in rows[1:]:
-            spread: Distribution = getattr(numbers, field)
-            family.add_metric((name,), spread.buckets(), spread.sum)
-        yield family
+        yield from family(of, rows, _table(of, label, numbers))
+    yield from family(BROKEN, rows, _one(BROKEN, lambda row: (row[0], row[1].broken)))
 
 
-def _gauges(depths: Iterable[Depth], connections: int) -> Iterator[Metric]:
-    queued, in_flight, replicas = (
-        GaugeMetricFamily(of.name, of.help, labels=of.labels)
-        for of in (QUEUED, IN_FLIGHT, REPLICAS)
-    )
-    for depth in depths:
-        queued.add_metric((depth.model,), depth.queued)
-        in_flight.add_metric((depth.model,), depth.in_flight)
-        replicas.add_metric((depth.model,), depth.replicas)
-    yield from (queued, in_flight, replicas)
-    yield GaugeMetricFamily(CONNECTIONS.name, CONNECTIONS.help, value=connections)
+def _tokens(numbers: ModelMetrics) -> dict[str, int]:
+    return {"prompt": numbers.prompt_tokens, "completion": numbers.completion_tokens}
+
+
+def _table(
+    of: Described, label: str, numbers: Callable[[ModelMetrics], dict[str, int]]
+) -> Callable[[tuple[str, ModelMetrics]], Iterator[str]]:
+    """Samples of a model, one for each value of a label; labels in the order of the alphabet."""
+    before = label < "model"
+
+    def samples(row: tuple[str, ModelMetrics]) -> Iterator[str]:
+        model, name = f'model="{escaped(row[0])}"', f"{of.name}_total"
+        for value, count in numbers(row[1]).items():
+            own = f'{label}="{value}"'
+            labels = f"{own},{model}" if before else f"{model},{own}"
+            yield f"{name}{{{labels}}} {count}.0\n"
+
+    return samples
+
+
+def _one(of: Described, read: Callable[[R], tuple[str, int]]) -> Callable[[R], Iterator[str]]:
+    """The only sample of a model."""
+    name = f"{of.name}_total" if of.kind == "counter" else of.name
+
+    def sample(row: R) -> Iterator[str]:
+        model, count = read(row)
+        yield f'{name}{{model="{escaped(model)}"}} {count}.0\n'
+
+    return sample
+
+
+def _durations(rows: Rows) -> Iterator[bytes]:
+    for of, spread in (
+        (QUEUE_SECONDS, lambda each: each.queue),
+        (FIRST_SECONDS, lambda each: each.first),
+        (REQUEST_SECONDS, lambda each: each.request),
+        (GAP_SECONDS, lambda each: each.gap),
+    ):
+        yield from family(of, rows, _histogram_of(of, spread))
+
+
+def _histogram_of(
+    of: Described, spread: Callable[[ModelMetrics], Distribution]
+) -> Callable[[tuple[str, ModelMetrics]], Iterator[str]]:
+    def samples(row: tuple[str, ModelMetrics]) -> Iterator[str]:
+        told = spread(row[1])
+        model, total = f'model="{escaped(row[0])}"', 0
+        if not any(told.counts):
+            return
+        for bound, total in told.buckets():
+            yield f'{of.name}_bucket{{le="{bound}",{model}}} {total}.0\n'
+        yield f"{of.name}_count{{{model}}} {total}.0\n"
+        yield f"{of.name}_sum{{{model}}} {told.sum!r}\n"
+
+    return samples
+
+
+def _gauges(depths: list[Depth], connections: int) -> Iterator[bytes]:
+    for of, read in (
+        (QUEUED, lambda each: (each.model, each.queued)),
+        (IN_FLIGHT, lambda each: (each.model, each.in_flight)),
+        (REPLICAS, lambda each: (each.model, each.replicas)),
+    ):
+        yield from family(of, depths, _one(of, read))
+    yield from family(CONNECTIONS, [connections], lambda now: [f"{CONNECTIONS.name} {now}.0\n"])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Literal
 
 from plimsoll.engines.protocol import Engine
 from plimsoll.errors import InputError
 from plimsoll.fleet import Fleet, Model, Pool, Tenant
 from plimsoll.plan.types import Placement, Plan
-from plimsoll.worlds.cluster.info import ASSUMED, ClusterInfo
+from plimsoll.worlds.cluster.info import ASSUMED, KEDA, ClusterInfo
 from plimsoll.worlds.cluster.objects.names import (
     COMPONENT,
     ENGINE_COMPONENT,
@@ -90,6 +91,12 @@ class Site:
     info       what the cluster offers
     operator   whether Plimsoll's operator keeps this fleet, so that it may set replicas
     scaler     `host:port` of Plimsoll's external scaler; empty: KEDA asks Prometheus
+    scaler_secret  Secret with `ca.crt`, `tls.crt` and `tls.key` for the scaler, in the namespaces
+               of the models; empty: the scaler speaks in the open
+    owners     the Fleet that makes a model's objects, by model, where it is not this one: its
+               models are behind this fleet's gateway
+    served_by  namespace and name of the Fleet whose gateway serves this one; None: its own does
+    offered    names of pools that other Fleets define: what is made for a pool is made there
     """
 
     fleet: Fleet
@@ -100,6 +107,10 @@ class Site:
     info: ClusterInfo = field(default=ASSUMED)
     operator: bool = False
     scaler: str = ""
+    scaler_secret: str = ""
+    owners: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    served_by: tuple[str, str] | None = None
+    offered: frozenset[str] = frozenset()
 
     @cached_property
     def workloads(self) -> tuple[Workload, ...]:
@@ -134,6 +145,16 @@ class Site:
         """The tenants whose own namespace that is."""
         return tuple(tenant for tenant in self.fleet.tenants if tenant.namespace == namespace)
 
+    @property
+    def own_pools(self) -> tuple[Pool, ...]:
+        """The pools for which this fleet makes objects."""
+        return tuple(pool for pool in self.fleet.pools if pool.name not in self.offered)
+
+    @property
+    def gateway_fleet(self) -> tuple[str, str]:
+        """Namespace and name of the Fleet whose gateway serves this one; maybe itself."""
+        return self.served_by or (self.namespace, self.fleet.name)
+
     def _workload(self, model: Model, place: Placement) -> Workload:
         engine = self.engines.get(place.engine)
         if engine is None:
@@ -143,12 +164,13 @@ class Site:
                 hint=f"take one of {', '.join(sorted(self.engines))}",
                 code="cluster.engine",
             )
+        fleet = self.owners.get(model.name, self.fleet.name)
         return Workload(
             model=model,
             place=place,
             engine=engine,
-            fleet=self.fleet.name,
-            name=object_name(self.fleet.name, model.name),
+            fleet=fleet,
+            name=object_name(fleet, model.name),
             namespace=model.namespace or self.namespace,
             pools=self._pools(model, place),
             driver=self._driver(model),
@@ -173,7 +195,8 @@ class Site:
             return "none"
         if self.operator:
             return "operator"
-        if self.info.has("keda.sh/v1alpha1/ScaledObject"):
+        ours = self.scaler and scaling.policy == "plimsoll"
+        if self.info.has(KEDA) and (ours or self.fleet.gateway.monitoring.prometheus):
             return "keda"
         return "hpa" if self.info.external_metrics else "none"
 

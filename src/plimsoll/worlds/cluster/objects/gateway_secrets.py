@@ -1,0 +1,76 @@
+"""Secrets of the gateway, by name only: environment variables that Kubernetes fills."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from plimsoll.errors import InputError
+from plimsoll.fleet import Credential
+from plimsoll.worlds.cluster.objects.names import object_name
+from plimsoll.worlds.cluster.objects.site import Site
+
+TLS_FOLDER = "/etc/plimsoll/tls"
+_STATE = "/tmp/plimsoll"  # noqa: S108 -- in a folder of the pod's own
+
+
+def environment(site: Site) -> list[dict[str, Any]]:
+    """The container's environment, in order of names.
+
+    Raises InputError for a Secret in a namespace other than the gateway's, which no pod can read.
+    """
+    named = dict(_named(site))
+    found = [{"name": "PLIMSOLL_STATE", "value": _STATE}]
+    return sorted([*found, *named.values()], key=lambda variable: str(variable["name"]))
+
+
+def environment_secret(site: Site) -> str:
+    """The Secret that holds, under their own names, variables which the fleet names by `env`."""
+    return object_name(site.fleet.name, "gateway", "environment")
+
+
+def variable_of(*purpose: str) -> str:
+    """The variable of a credential: `PLIMSOLL_PROVIDER_OPENAI_API_KEY`."""
+    return "_".join(("plimsoll", *purpose)).upper().replace("-", "_")
+
+
+def _named(site: Site) -> Iterator[tuple[str, dict[str, Any]]]:
+    wish = site.fleet.gateway
+    for purpose, credential in (
+        (("store", "password"), wish.store_password),
+        (("counters", "password"), wish.counters_password),
+        (("cache", "password"), wish.cache.password),
+    ):
+        if credential is not None:
+            yield from _variable(site, variable_of(*purpose), credential)
+    for provider in site.fleet.providers:
+        if provider.api_key is None:
+            continue
+        if provider.namespace not in (None, site.namespace) and provider.api_key.secret:
+            raise InputError(
+                f"its Secret `{provider.api_key.secret}` is in namespace `{provider.namespace}`, "
+                f"the gateway in `{site.namespace}`",
+                where=f"provider {provider.name}",
+                hint="name the provider in the fleet of the gateway's namespace",
+                code="cluster.secret-namespace",
+            )
+        name = variable_of("provider", provider.name, "api", "key")
+        yield from _variable(site, name, provider.api_key)
+
+
+def _variable(
+    site: Site, name: str, credential: Credential
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A variable filled from a Secret.
+
+    What a fleet names by `env`, as it does for a run on a machine, comes from one Secret of the
+    gateway's, if that is there.
+    """
+    if credential.env is not None:
+        source: dict[str, Any] = {
+            "name": environment_secret(site), "key": credential.env, "optional": True,
+        }  # fmt: skip
+        name = credential.env
+    else:
+        source = {"name": credential.secret, "key": credential.key}
+    yield name, {"name": name, "valueFrom": {"secretKeyRef": source}}
