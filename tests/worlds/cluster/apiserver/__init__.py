@@ -1,0 +1,1 @@
+"""A Kubernetes API server in memory, for tests: see `tests/worlds/cluster/api.py`."""
