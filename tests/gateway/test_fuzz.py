@@ -58,7 +58,7 @@ def gateway() -> Service:
     metrics = GatewayMetrics()
     board = Board([CHAT, EMBED])
     means = Means(board=board, pool=Pool(1.0), settings=SMALL, metrics=metrics, log=None)
-    return Service(means=means, pages=Pages(board, metrics, created=0))
+    return Service(means=means, pages=Pages(board, created=0))
 
 
 def answers(written: bytes) -> list[int]:

@@ -62,6 +62,20 @@ def test_an_alias_reaches_its_model() -> None:
     run(main)
 
 
+def test_an_engine_hears_the_models_own_name_and_every_other_byte_as_sent() -> None:
+    """An engine such as vLLM refuses names that it was not told."""
+    body = b'{ "x":1.0e3 , "model" :"talk", "y" : "\xc3\xa9", "messages":[ {"role":"user"} ]}'
+
+    async def main() -> None:
+        async with rig(StubEngine()) as the:
+            assert (await the.ask(post(body))).status == 200
+            heard = the.engine.asked[0].body
+            assert json.loads(heard) == {**json.loads(body), "model": "chat"}
+            assert b"1.0e3" in heard
+
+    run(main)
+
+
 def test_models_are_listed_and_found_by_name_and_alias() -> None:
     async def main() -> None:
         async with rig(StubEngine()) as the:

@@ -71,7 +71,7 @@ def _shape(index: int, model: Model, base: Path, notes: list[str]) -> ModelShape
         return read_shape(
             locate(str(model.source), cache=open_cache(), base=base, sha256=model.sha256).path
         )
-    except SourceError as missing:
+    except (SourceError, InputError) as missing:
         if model.source.scheme in ("builtin", "file"):
             raise
         try:
@@ -80,7 +80,7 @@ def _shape(index: int, model: Model, base: Path, notes: list[str]) -> ModelShape
             return _estimated(index, model, notes, missing)
 
 
-def _estimated(index: int, model: Model, notes: list[str], missing: SourceError) -> ModelShape:
+def _estimated(index: int, model: Model, notes: list[str], missing: PlimsollError) -> ModelShape:
     name = model.base_model or re.sub(
         r"[-_.]gguf$", "", model.source.repository, flags=re.IGNORECASE
     )

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from plimsoll.cli.gateway_limits import gateway_settings
 from plimsoll.cli.prepare import Prepared
 from plimsoll.cli.running import (
     ColdStartSeen,
@@ -20,8 +21,7 @@ from plimsoll.cli.running import (
     RunningReplica,
 )
 from plimsoll.engines import ENGINES
-from plimsoll.fleet import Gateway as GatewayWish
-from plimsoll.gateway import Board, Gateway, GatewaySettings, Served, Upstream
+from plimsoll.gateway import Board, Gateway, Served, Upstream
 from plimsoll.policy.decide import decide
 from plimsoll.policy.snapshot import Memory, ModelSeen, ReplicaSeen, ReplicaState, Seen
 from plimsoll.telemetry.metrics import GatewayMetrics
@@ -225,24 +225,6 @@ def served_models(prepared: Prepared) -> tuple[Served, ...]:
             stream_fields=ENGINES[place.engine].capabilities.stream_fields,
         )
         for place in prepared.plan.placements
-    )
-
-
-def gateway_settings(wish: GatewayWish) -> GatewaySettings:
-    """The gateway's settings from the fleet's `gateway` section."""
-    limits = wish.limits
-    return GatewaySettings(
-        max_body=limits.body,
-        max_head=limits.headers,
-        max_connections=limits.connections,
-        head_seconds=limits.header_time,
-        body_seconds=limits.body_time,
-        idle_seconds=limits.idle_time,
-        queue_requests=wish.queue.requests,
-        queue_bytes=wish.queue.bytes,
-        queue_wait=wish.queue.wait,
-        max_stream=wish.max_stream,
-        tries=wish.retries.attempts,
     )
 
 

@@ -1,10 +1,13 @@
-"""`plimsoll status`: the fleets that are up on this machine."""
+"""`plimsoll status`: the fleets that are up on this machine, or one in a cluster."""
 
 from __future__ import annotations
 
 import click
 import msgspec
 
+from plimsoll.cli.cluster_options import cluster_options
+from plimsoll.cli.demand import on_demand
+from plimsoll.cli.files import read_fleet
 from plimsoll.cli.folders import state_folder
 from plimsoll.cli.running import RunningFleet, RunningModel, running_fleets
 from plimsoll.cli.tables import table
@@ -12,12 +15,29 @@ from plimsoll.units import duration
 
 
 @click.command("status")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@cluster_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON")
-def status_command(*, as_json: bool) -> None:
-    """Show the fleets that are up on this machine: replicas, demand and why.
+def status_command(
+    files: tuple[str, ...],
+    *,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    as_json: bool,
+) -> None:
+    """Show replicas, demand and why: of one fleet in a cluster, or of those up on this machine.
 
-    Exits 1 when none is up.
+    With a fleet file, the cluster is asked: wanted, ready, loading and in which phase, why not.
+    Exits 1 when no fleet is up, or when the one asked about is not well.
     """
+    if files:
+        there = on_demand("cluster_status")
+        status = there.look(read_fleet(files), kubeconfig, context, namespace)
+        click.echo(there.status_json(status) if as_json else there.status_text(status))
+        if not status.well:
+            raise click.exceptions.Exit(1)
+        return
     fleets = running_fleets(state_folder() / "run")
     if as_json:
         encoded = msgspec.json.format(msgspec.json.encode({"fleets": fleets}), indent=2)

@@ -51,6 +51,7 @@ class _Answer(msgspec.Struct):
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_usage = msgspec.json.Decoder(Usage).decode
 _decode = msgspec.json.Decoder().decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -72,15 +73,26 @@ class Answer(Protocol):
 
 
 def body_for_engine(call: Call, body: bytes) -> bytes:
-    """The body as the engine gets it: as it came, unless the engine notices a caller that left
-    only when it writes. Then it is asked for a stream, and for its progress on the prompt.
+    """The body as the engine gets it: as it came, but for two things.
+
+    An alias becomes the name that the engine knows. An engine that notices a caller that left
+    only when it writes is asked for a stream, and for its progress on the prompt.
     """
+    if call.alias:
+        body = _named(body, call.queue.served.name)
     if _assembles(call):
         body = as_stream(body)
     fields = _added_fields(call, body)
     if fields:
         body = _encode(fields)[:-1] + b"," + body[body.index(b"{") + 1 :]
     return body
+
+
+def _named(body: bytes, model: str) -> bytes:
+    """The body with another `model`; every other field's bytes stay as they are."""
+    fields = _decode_fields(body)
+    fields["model"] = msgspec.Raw(_encode(model))
+    return _encode(fields)
 
 
 def answer_to(head: Head, call: Call, body: bytes, settings: GatewaySettings) -> Answer:

@@ -9,9 +9,8 @@ from typing import cast
 
 from plimsoll.gateway import http_reply
 from plimsoll.gateway.errors import Refused
-from plimsoll.gateway.exchange import Exchange
 from plimsoll.gateway.http_request import Request, RequestReader
-from plimsoll.gateway.service import Service
+from plimsoll.gateway.service import Service, Work
 
 _HIGH_WATER = 64 * 1024  # bytes for a slow client, after which its engine is slowed down too
 _MOST_DISCARDED = 64 * 1024 * 1024
@@ -31,7 +30,7 @@ class ClientConnection(asyncio.Protocol):
         self._settings = service.settings
         self._reader = RequestReader(self, service.settings)
         self._transport: asyncio.Transport | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: Work | None = None
         self._backlog: deque[Request | Refused] = deque()
         self._held = 0  # bytes of bodies
         self._deaf = False  # what still comes in is thrown away

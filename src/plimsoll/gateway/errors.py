@@ -56,6 +56,7 @@ TABLE: Final[dict[str, Row]] = {
     "too_many_connections": Row(status=503, type=_SERVER, retry=True, help="connections in use"),
     "no_replica": Row(status=503, type=_SERVER, retry=True, help="none was free in time"),
     "draining": Row(status=503, type=_SERVER, retry=True, help="the gateway is shutting down"),
+    "internal": Row(status=500, type=_SERVER, help="a fault in the gateway itself"),
     # A replica did not do its part.
     "engine_busy": Row(status=503, type=_SERVER, retry=True, help="the engine said 429 or 503"),
     "engine_error": Row(status=502, type=_SERVER, help="the engine said another 5xx"),

@@ -12,9 +12,10 @@ from typing import Protocol
 
 from plimsoll.gateway import http_reply
 from plimsoll.gateway.answers import Answer, TryFailed, answer_to, body_for_engine
-from plimsoll.gateway.board import Board, Ticket, Upstream
+from plimsoll.gateway.board import Board
 from plimsoll.gateway.errors import Refused, error_event
 from plimsoll.gateway.http_request import Request
+from plimsoll.gateway.queue import Ticket, Upstream
 from plimsoll.gateway.record import Record
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.surfaces import Call
@@ -86,15 +87,15 @@ class Exchange:
         self._call = call
         self._body = request.body
         self._record = Record(means.metrics, means.log, call, request_id, monotonic())
-        self._wait_end = self._record.arrived + means.settings.queue_wait
+        self._wait_end = self._record.arrived + call.queue.patience(means.settings.queue_wait)
 
     def begin(self) -> None:
         """Ask for a place."""
         queue = self._call.queue
-        if queue.adapts:
+        if queue.adapts or self._call.alias:
             self._body = body_for_engine(self._call, self._body)
         try:
-            ticket = queue.enter(len(self._body), self._granted, self._record.arrived)
+            ticket = queue.enter(len(self._body), self._granted, self._record.arrived, self._refuse)
         except Refused as refused:
             self._refuse(refused)
             return
@@ -244,8 +245,13 @@ class Exchange:
             return
         self._record.since = now
         if failure is not Failure.CONNECT:  # it did reach a replica, so it may wait anew
-            self._wait_end = now + self._means.settings.queue_wait
-        if ticket.again(now):
+            self._wait_end = now + self._call.queue.patience(self._means.settings.queue_wait)
+        try:
+            placed = ticket.again(now)
+        except Refused as gone:
+            self._refuse(gone)
+            return
+        if placed:
             self._granted()
         else:
             self._wait()

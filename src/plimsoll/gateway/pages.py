@@ -1,4 +1,4 @@
-"""The paths that the gateway answers by itself: models, health, metrics."""
+"""The paths that the gateway answers by itself: models and health; metrics are in `scrape`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from urllib.parse import unquote
 
 import msgspec
 
-from plimsoll.gateway.board import Board, Served
+from plimsoll.gateway.board import Board
 from plimsoll.gateway.http_reply import JSON
+from plimsoll.gateway.queue import Served
 from plimsoll.gateway.surfaces import SURFACES, no_model
-from plimsoll.telemetry.metrics import CONTENT_TYPE, GatewayMetrics
 
 _encode = msgspec.json.Encoder().encode
 _MODELS = b"/v1/models"
 _ONE_MODEL = b"/v1/models/"
 _HEALTH = b"/health"
-_METRICS = b"/metrics"
+METRICS = b"/metrics"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,9 @@ class Pages:
     draining  whether the gateway is shutting down
     """
 
-    def __init__(self, board: Board, metrics: GatewayMetrics, *, created: int) -> None:
+    def __init__(self, board: Board, *, created: int) -> None:
         self.draining = False
         self._board = board
-        self._metrics = metrics
         self._created = created
 
     def page(self, target: bytes) -> Page | None:
@@ -54,13 +53,6 @@ class Pages:
             return Page(name="models", status=200, body=_encode({"object": "list", "data": data}))
         if target.startswith(_ONE_MODEL):
             return self._one(unquote(target[len(_ONE_MODEL) :].decode("ascii", "replace")))
-        if target == _METRICS:
-            return Page(
-                name="metrics",
-                status=200,
-                body=self._metrics.text(),
-                content_type=CONTENT_TYPE.encode(),
-            )
         return None
 
     def _one(self, name: str) -> Page:
@@ -89,6 +81,6 @@ def methods(target: bytes) -> bytes:
     """The methods of a path as `Allow` lists them, empty for a path that does not exist."""
     if target in SURFACES:
         return b"POST"
-    if target in (_MODELS, _HEALTH, _METRICS) or target.startswith(_ONE_MODEL):
+    if target in (_MODELS, _HEALTH, METRICS) or target.startswith(_ONE_MODEL):
         return b"GET, HEAD"
     return b""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
+from dataclasses import replace
 from time import monotonic, time
 
 import uvloop
 
 from plimsoll.errors import Failed, PortTaken
-from plimsoll.gateway.board import Board, QueueLimits
+from plimsoll.gateway.board import Board
 from plimsoll.gateway.connection import ClientConnection
 from plimsoll.gateway.exchange import Means
 from plimsoll.gateway.pages import Pages
+from plimsoll.gateway.queue import QueueLimits
 from plimsoll.gateway.service import Connection, Service
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.upstream import Pool
@@ -21,6 +24,7 @@ from plimsoll.telemetry.access_log import AccessLog
 from plimsoll.telemetry.metrics import Depth, GatewayMetrics
 
 _TICK = 0.1  # seconds; every limit of time is at least ten of them
+_BACKLOG = 1024  # connections that the system keeps until they are accepted
 _NEIGHBOURS = 20  # ports tried after a taken one, for the hint
 
 new_event_loop = uvloop.new_event_loop
@@ -46,7 +50,7 @@ class Gateway:
     ) -> None:
         self._board = board
         self._pool = Pool(settings.keep_seconds)
-        self._pages = Pages(board, metrics, created=int(time()))
+        self._pages = Pages(board, created=int(time()))
         means = Means(board=board, pool=self._pool, settings=settings, metrics=metrics, log=log)
         self._service = Service(means=means, pages=self._pages)
         self._server: asyncio.Server | None = None
@@ -54,19 +58,27 @@ class Gateway:
         board.limit(QueueLimits(requests=settings.queue_requests, bytes=settings.queue_bytes))
         board.watch(self._replicas_changed)
         metrics.watch(self._depths)
-        for name in board.names():
-            metrics.model(name)
+        self._metrics = metrics
         self._replicas_changed()
 
-    async def start(self, host: str, port: int) -> tuple[str, int]:
+    async def start(
+        self, host: str, port: int, *, tls: ssl.SSLContext | None = None
+    ) -> tuple[str, int]:
         """Listen; the address and the port, which the system chooses for port 0.
+
+        An empty host is every address of the machine, of IPv6 and IPv4.
 
         Raises PortTaken, and Failed for an address that cannot be listened on.
         """
         loop = asyncio.get_running_loop()
         try:
+            where = {"host": host, "port": port} if host else {"sock": _every_address(port)}
             self._server = await loop.create_server(
-                lambda: ClientConnection(self._service), host, port, backlog=1024
+                lambda: ClientConnection(self._service),
+                **where,
+                backlog=_BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=self._service.settings.head_seconds if tls else None,
             )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
@@ -136,7 +148,14 @@ class Gateway:
             asyncio.get_running_loop().call_exception_handler(context)
             connection.abort()
 
+    def configure(self, settings: GatewaySettings) -> None:
+        """Take other limits; requests that run keep those that they began with."""
+        self._service.means = replace(self._service.means, settings=settings)
+        self._board.limit(QueueLimits(requests=settings.queue_requests, bytes=settings.queue_bytes))
+
     def _replicas_changed(self) -> None:
+        for name in self._board.names():
+            self._metrics.model(name)
         self._pool.keep_only(self._board.upstreams())
 
     def _depths(self) -> list[Depth]:
@@ -149,6 +168,19 @@ class Gateway:
             )
             for queue in self._board.queues()
         ]
+
+
+def _every_address(port: int) -> socket.socket:
+    """A socket for IPv6 and IPv4 together, or for IPv4 where the machine has no IPv6."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(
+                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
+            )
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+    return socket.create_server(("", port), backlog=_BACKLOG)
 
 
 def _port_taken(host: str, port: int) -> PortTaken:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Protocol
 
@@ -11,11 +12,14 @@ from plimsoll.gateway import http_reply
 from plimsoll.gateway.errors import Refused
 from plimsoll.gateway.exchange import Client, Exchange, Means
 from plimsoll.gateway.http_request import Request
-from plimsoll.gateway.pages import Pages, methods
+from plimsoll.gateway.pages import METRICS, Pages, methods
+from plimsoll.gateway.scrape import Scrape
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.surfaces import SURFACES, check_head, read_call
 from plimsoll.telemetry.access_log import AccessLine, utc_now
 from plimsoll.units import size
+
+_READ = (b"GET", b"HEAD")
 
 
 class Connection(Client, Protocol):
@@ -40,6 +44,34 @@ class Connection(Client, Protocol):
 
     def abort(self) -> None:
         """Drop the connection."""
+        ...
+
+
+class Work(Protocol):
+    """What answers one request over time."""
+
+    def begin(self) -> None:
+        """Begin; it ends by telling the client that it has answered."""
+        ...
+
+    def pause(self) -> None:
+        """The client takes no more bytes for now."""
+        ...
+
+    def resume(self) -> None:
+        """The client takes bytes again."""
+        ...
+
+    def expire(self, now: float) -> None:
+        """The client's deadline has passed."""
+        ...
+
+    def cut(self, refused: Refused) -> None:
+        """End now with an error, because the gateway must."""
+        ...
+
+    def cancel(self) -> None:
+        """The client has left."""
         ...
 
 
@@ -89,10 +121,19 @@ class Service:
             raise _nowhere(request)
         check_head(request)
 
-    def serve(self, client: Client, request: Request) -> Exchange | None:
-        """Begin to serve a request: the exchange to begin, or None when it is answered
-        already. Raises Refused.
+    def serve(self, client: Client, request: Request) -> Work | None:
+        """Begin to serve a request: the work to begin, or None when it is answered already.
+
+        Raises Refused.
         """
+        if request.target == METRICS and request.method in _READ:
+            return Scrape(
+                self.means,
+                client,
+                request,
+                self._request_id(request),
+                partial(self.refusal, request=request, keep_alive=False),
+            )
         surface = SURFACES.get(request.target)
         if surface is None or request.method != b"POST":
             self._page(client, request)
@@ -134,7 +175,7 @@ class Service:
             )
 
     def _page(self, client: Client, request: Request) -> None:
-        page = self.pages.page(request.target) if request.method in (b"GET", b"HEAD") else None
+        page = self.pages.page(request.target) if request.method in _READ else None
         if page is None:
             raise _nowhere(request)
         keep_alive = client.keeps(request)

@@ -14,9 +14,10 @@ from typing import Protocol
 
 import msgspec
 
-from plimsoll.gateway.board import Board, ModelQueue
+from plimsoll.gateway.board import Board
 from plimsoll.gateway.errors import Refused
 from plimsoll.gateway.http_request import Request
+from plimsoll.gateway.queue import ModelQueue
 
 _SHOWN = 80  # characters of a caller's own word in a message
 
@@ -118,11 +119,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     queue   of the model it asks for
     stream  whether the caller wants the answer as events
+    alias   whether it names the model by an alias, which an engine does not know
     """
 
     surface: Surface
     queue: ModelQueue
     stream: bool
+    alias: bool = False
 
 
 def check_head(request: Request) -> None:
@@ -155,7 +158,12 @@ def read_call(surface: Surface, body: bytes, board: Board) -> Call:
             hint=_other_models(surface, board),
         )
     fields.check()
-    return Call(surface=surface, queue=queue, stream=bool(fields.stream))
+    return Call(
+        surface=surface,
+        queue=queue,
+        stream=bool(fields.stream),
+        alias=fields.model in served.aliases,
+    )
 
 
 def _decode(surface: Surface, body: bytes) -> _Body:

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from plimsoll.gateway.board import Upstream
+from plimsoll.gateway.queue import Upstream
 from plimsoll.policy.retry import Failure
 from plimsoll.units import KIB
 
@@ -333,8 +333,8 @@ class Pool:
             for connection in list(kept.idle):
                 connection.abort()
         for upstream in upstreams:
-            if upstream not in self._kept:
-                self._kept[upstream] = Kept(upstream)
+            kept = self._kept.setdefault(upstream, Kept(upstream))
+            kept.upstream = upstream  # its capacity may be another now
 
     def close(self) -> None:
         """Drop every connection."""

@@ -151,7 +151,7 @@ def test_a_configuration_that_makes_no_sense_is_told(hub: Hub, body: bytes) -> N
         network("hf://acme/bad")
 
 
-@pytest.mark.parametrize("source", ["pvc://claim/m", "oci://r/m:1", "builtin:demo", "gs://bbb/m"])
+@pytest.mark.parametrize("source", ["pvc://claim/m", "oci://r/m:1", "builtin:demo"])
 def test_a_source_that_is_not_remote_here_is_refused(source: str) -> None:
     with pytest.raises(InputError) as caught:
         network(source)

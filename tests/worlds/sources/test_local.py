@@ -120,9 +120,7 @@ def test_one_checksum_does_not_fit_several_files(get: Fetch, tmp_path: Path) -> 
         get(f"file:{tmp_path}", sha256="0" * 64)
 
 
-@pytest.mark.parametrize(
-    "source", ["gs://bucket/m.gguf", "pvc://claim/m.gguf", "oci://ghcr.io/a/b:c"]
-)
+@pytest.mark.parametrize("source", ["pvc://claim/m.gguf", "oci://ghcr.io/a/b:c"])
 def test_sources_of_the_cluster_say_so(get: Fetch, source: str) -> None:
     with pytest.raises(InputError, match="cluster") as caught:
         get(source)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from plimsoll.errors import InputError, SourceError
 from plimsoll.fleet.source import Source, parse_source
-from plimsoll.worlds.local.sources import hub, s3, web
+from plimsoll.worlds.local.sources import gs, hub, s3, web
 from plimsoll.worlds.local.sources.artifact import Artifact, Progress
 from plimsoll.worlds.local.sources.cache import Cache, key_of
 from plimsoll.worlds.local.sources.interrupt import Cancelled, pause, stop_if
@@ -22,7 +22,13 @@ from plimsoll.worlds.local.sources.manifest import Manifest
 from plimsoll.worlds.local.sources.partial import PartialFolder
 from plimsoll.worlds.local.sources.patience import Caller, Patience
 from plimsoll.worlds.local.sources.remote import Digest, Origin, RemoteFile
-from plimsoll.worlds.local.sources.selection import Choice, choose, format_of, safe_path
+from plimsoll.worlds.local.sources.selection import (
+    Choice,
+    choose,
+    everything,
+    format_of,
+    safe_path,
+)
 from plimsoll.worlds.local.sources.storage import on_disk
 from plimsoll.worlds.local.sources.transfer import download
 
@@ -30,9 +36,15 @@ Connect = Callable[[Source, str], AbstractContextManager[Origin]]
 
 IN_PLACE = frozenset({"builtin", "file"})
 REMOTE: MappingProxyType[str, Connect] = MappingProxyType(
-    {"hf": hub.connect, "https": web.connect, "http": web.connect, "s3": s3.connect}
+    {
+        "hf": hub.connect,
+        "https": web.connect,
+        "http": web.connect,
+        "s3": s3.connect,
+        "gs": gs.connect,
+    }
 )
-_CLUSTER_ONLY = frozenset({"gs", "pvc", "oci"})
+_CLUSTER_ONLY = frozenset({"pvc", "oci"})
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WAIT = 0.1  # seconds between two looks at another process's download
 
@@ -46,12 +58,14 @@ def fetch(
     progress: Progress,
     cancelled: Cancelled,
     patience: Patience | None = None,
+    whole: bool = False,
 ) -> Artifact:
     """The model of a source, from the cache or the network; blocks until it is whole.
 
     sha256    what its one file must hash to, in hexadecimal; or `#sha256=` in the source
     base      folder that `file:` starts from; the current one if None
     progress  called with bytes, also while another process or thread fetches the same
+    whole     every file of the source, whatever it is, not those of one known weight format
     Raises InputError for a source that makes no sense here, MissingExtra, and SourceError, with
     code `source.cancelled` within a second after `cancelled` says so.
     """
@@ -68,7 +82,7 @@ def fetch(
             code="source.world",
         )
     caller = Caller(where=where, cancelled=cancelled, patience=patience or Patience())
-    fetching = _Fetching(parsed, wanted, cache, caller, progress)
+    fetching = _Fetching(parsed, wanted, cache, caller, progress, whole=whole)
     return fetching.run()
 
 
@@ -112,15 +126,25 @@ class _Fetching:
     """One source on its way into one cache."""
 
     def __init__(
-        self, source: Source, sha256: str | None, cache: Cache, caller: Caller, progress: Progress
+        self,
+        source: Source,
+        sha256: str | None,
+        cache: Cache,
+        caller: Caller,
+        progress: Progress,
+        *,
+        whole: bool,
     ) -> None:
+        self._whole = whole
         self._source = source
         self._sha256 = sha256
         self._cache = cache
         self._caller = caller
         self._progress = progress
         self._where = caller.where
-        self._key = key_of(source.text.partition("#")[0], sha256)
+        text = source.text.partition("#")[0]
+        # A line that no source has: every file of a source is another entry than a choice of them.
+        self._key = key_of(f"{text}\nwhole" if whole else text, sha256)
 
     def run(self) -> Artifact:
         stop_if(self._caller.cancelled)
@@ -191,7 +215,8 @@ class _Fetching:
         listing = self._caller.ask(origin.listing)
         by_path = {safe_path(file.path, where=self._where): file for file in listing.files}
         sizes = {path: file.bytes for path, file in by_path.items()}
-        choice = choose(sizes, named=listing.named, where=self._where)
+        select = everything if self._whole else choose
+        choice = select(sizes, named=listing.named, where=self._where)
         if self._sha256 is not None and len(choice.files) != 1:
             raise several(len(choice.files), self._where)
         described = (

@@ -83,6 +83,17 @@ def choose(listing: Mapping[str, int | None], *, named: str, where: str) -> Choi
     return _safetensors(inside, folder, where)
 
 
+def everything(listing: Mapping[str, int | None], *, named: str, where: str) -> Choice:
+    """Every file that the source names, whatever it is; arguments and errors as of `choose`."""
+    if named in listing:
+        return Choice(format=UNKNOWN, files=(named,), main=named)
+    folder = f"{named.rstrip('/')}/" if named else ""
+    inside = tuple(sorted(path for path in listing if path.startswith(folder)))
+    if not inside:
+        raise _absent(named, listing, where) if named else _no_model({}, where)
+    return Choice(format=UNKNOWN, files=inside, main=named.rstrip("/"))
+
+
 def format_of(path: Path) -> str:
     """`gguf`, `safetensors` or `unknown`, from the first bytes of a file or a folder's names.
 
