@@ -33,7 +33,7 @@ def test_metrics_of_a_node_and_of_an_unknown_engine_are_not_read() -> None:
 def test_the_path_of_ones_own_container_is_that_of_the_fleet_file() -> None:
     text = """
 models:
-  - {name: own, source: "hf://acme/own", engine: custom, task: chat, context: 1024,
+  - {name: own, source: "hf://Qwen/Qwen3-0.6B", engine: custom, task: chat, context: 1024,
      engineOptions: {image: "registry.example/own:1", metrics: /stats}}
 """
     site = site_of(fleet_text(text, name="shop", namespace="default"))

@@ -112,6 +112,11 @@ def test_once_ends_with_what_could_not_be_done(api: Api, tmp_path: Path) -> None
         assert process.wait(DEADLINE) == 1
         until(lambda: "not allowed to patch" in lines.get(timeout=DEADLINE))
     api.server.denied.clear()
+    api.create(fleet("broken", model("chat", source="nowhere")))
+    with operate(api, tmp_path, "--once", "--no-leader-elect") as (process, lines):
+        assert process.wait(DEADLINE) == 1
+        until(lambda: "1 Fleet is not as it should be" in lines.get(timeout=DEADLINE))
+    api.delete(fleet("broken"))
     with operate(api, tmp_path, "--once", "--no-leader-elect") as (process, _):
         assert process.wait(DEADLINE) == 0
     assert api.objects("apps/v1", "Deployment", "team-a")

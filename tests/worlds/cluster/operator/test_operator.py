@@ -375,3 +375,14 @@ async def settled(stage: Cluster) -> None:
         writes = stage.api.writes
         stage.play()
         await asyncio.sleep(0.15)
+
+
+@played
+async def test_a_fleet_that_cannot_be_helped_is_not_looked_at_over_and_over() -> None:
+    async with cluster() as stage, operating(stage) as operator:
+        stage.api.create(fleet("shop", model("chat", source="nowhere")))
+        await stage.until(lambda: stage.condition("Accepted").get("status") == "False")
+        await settled(stage)
+        passes = operator.metrics.reconciles.labels("same")._value.get()
+        await asyncio.sleep(1.5)
+        assert operator.metrics.reconciles.labels("same")._value.get() == passes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from plimsoll.worlds.cluster.errors import ClusterError, MissingApi
+from plimsoll.worlds.cluster.errors import ClusterError, Forbidden, MissingApi
 from plimsoll.worlds.cluster.handoff import hands_off, with_replicas
 from plimsoll.worlds.cluster.objects.names import COMPONENT, FLEET, GATEWAY_COMPONENT, label_value
 from plimsoll.worlds.cluster.objects.site import MANAGER, Manifest
@@ -80,13 +80,9 @@ class Applying:
         """
         wished = {key_of(manifest): manifest for manifest in manifests}
         new = [key for key in wished if key not in self.applied.inventory]
-        there = {key: await self.fenced.get(key) for key in new}
-        shared = {
-            key
-            for key, found in there.items()
-            if found is not None and key.kind == NAMESPACE and not self._ours(found)
-        }
-        self._refuse_others(there, shared)
+        shared = {key for key in new if key.kind == NAMESPACE and await self._shared(key)}
+        there = {key: await self.fenced.get(key) for key in new if key not in shared}
+        self._refuse_others(there)
         if set(new) - shared:
             self.applied.inventory |= set(new) - shared
             await self.remember()
@@ -151,9 +147,17 @@ class Applying:
         part = {"apiVersion": key.api_version, "kind": key.kind, "metadata": meta}
         await self.fenced.apply({**part, "spec": {"replicas": stands}}, manager=HANDOFF_MANAGER)
 
-    def _refuse_others(self, there: Mapping[Key, Manifest | None], shared: set[Key]) -> None:
+    async def _shared(self, namespace: Key) -> bool:
+        """Whether a namespace was there before us, or is none of our business."""
+        try:
+            live = await self.fenced.get(namespace)
+        except Forbidden:
+            return True
+        return live is not None and not self._ours(live)
+
+    def _refuse_others(self, there: Mapping[Key, Manifest | None]) -> None:
         for key, found in there.items():
-            if found is None or key in shared or self._ours(found):
+            if found is None or self._ours(found):
                 continue
             raise Taken(
                 f"{key} is there and is not this Fleet's",

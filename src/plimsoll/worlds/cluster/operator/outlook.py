@@ -32,7 +32,7 @@ class Outlook:
 
 def outlook(
     fleet: Fleet,
-    workloads: Sequence[Workload],
+    servers: Mapping[str, Workload],
     replicas: Mapping[str, tuple[ReplicaSeen, ...]],
     look: Look,
     memory: Memory,
@@ -41,18 +41,27 @@ def outlook(
 ) -> Outlook:
     """Decide on the models whose replicas the operator sets.
 
-    replicas  of every model, by its name
+    servers   the workload that serves a model, by the model's name; one may serve several
+    replicas  of every such workload, by the name of the model that it is named after
     look      what the gateway says; where it is blind, nothing is scaled down
 
     Models that others scale are not remembered.
     """
-    ours = [workload for workload in workloads if workload.driver == "operator"]
+    ours = [
+        server
+        for name, server in servers.items()
+        if server.driver == "operator" and server.model.name == name
+    ]
     plan = Plan(placements=tuple(workload.place for workload in ours))
     seen = Seen(
         now=now,
         models=tuple(
-            _seen(workload.model.name, replicas.get(workload.model.name, ()), look)
-            for workload in ours
+            _seen(
+                server.model.name,
+                replicas.get(server.model.name, ()),
+                [look.models.get(name, Wanted()) for name, one in servers.items() if one is server],
+            )
+            for server in ours
         ),
     )
     _, after = decide(fleet, plan, seen, memory)
@@ -69,14 +78,14 @@ def outlook(
     return Outlook(memory=after, after=_next_look(after, ours, now))
 
 
-def _seen(model: str, replicas: tuple[ReplicaSeen, ...], look: Look) -> ModelSeen:
-    wanted = look.models.get(model, Wanted())
+def _seen(model: str, replicas: tuple[ReplicaSeen, ...], wanted: Sequence[Wanted]) -> ModelSeen:
+    """One server with what is wanted of all the models in it."""
     return ModelSeen(
         name=model,
         replicas=replicas,
-        queued=wanted.queued,
-        in_flight=wanted.in_flight,
-        last_used=wanted.last_used,
+        queued=sum(one.queued for one in wanted),
+        in_flight=sum(one.in_flight for one in wanted),
+        last_used=max((one.last_used for one in wanted if one.last_used is not None), default=None),
     )
 
 

@@ -59,8 +59,10 @@ class Outcome:
     result  changed | same | waiting | failed
     after   seconds until the next look, if nothing happens before
     error   why it is to be tried again
+    trouble why it is not as wished, where trying again does not help
     """
 
     result: str
     after: float
     error: PlimsollError | None = None
+    trouble: str = ""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from plimsoll.errors import InputError, PlimsollError
 from plimsoll.policy.snapshot import Memory, ReplicaSeen
 from plimsoll.worlds.cluster.errors import (
-    ClusterError,
     NotFound,
     ServerFault,
     Throttled,
@@ -127,7 +126,7 @@ class Reconciler:
         if progress.made is not None:
             after, replicas = self._decide(progress.made, progress)
             try:
-                writes = await self._apply(fleet, progress.made, progress, effective)
+                writes = await self._apply(fleet, progress.made, progress)
                 writes += await self._scale(fleet, progress.made, progress)
             except (NotLeading, *_AWAY):
                 raise
@@ -150,14 +149,17 @@ class Reconciler:
             memory=progress.memory,
             inventory=progress.applied.inventory,
         )
-        failed: PlimsollError | None = applied if isinstance(applied, ClusterError) else None
+        failed = applied
         if failed is None and planned is not None and not is_final(planned):
             failed = planned
         waits = [wait for wait in (after, again) if wait is not None]
+        if progress.again:
+            waits.append(max(_SOON, progress.again - self.clock()))
         return Outcome(
             result="failed" if failed else "changed" if writes or wrote else "same",
-            after=min([*waits, max(_SOON, progress.again - self.clock())], default=self.resync),
+            after=min(waits, default=self.resync),
             error=failed,
+            trouble=_trouble(effective, planned),
         )
 
     async def _make(self, effective: Effective, progress: Progress) -> bool:
@@ -211,14 +213,16 @@ class Reconciler:
         self, made: Made, progress: Progress
     ) -> tuple[float | None, dict[str, tuple[ReplicaSeen, ...]]]:
         now = self.now()
-        workloads = made.wished.workloads
+        servers = made.wished.servers
         replicas = {
-            workload.model.name: self.scene.replicas(workload, now) for workload in workloads
+            server.model.name: self.scene.replicas(server, now)
+            for name, server in servers.items()
+            if server.model.name == name
         }
         assert made.effective.fleet is not None
         found = outlook(
             made.effective.fleet,
-            workloads,
+            servers,
             replicas,
             self.scene.demand.look(made.effective.gateway),
             progress.memory,
@@ -227,16 +231,16 @@ class Reconciler:
         progress.memory = found.memory
         return found.after, replicas
 
-    async def _apply(
-        self, fleet: Manifest, made: Made, progress: Progress, effective: Effective
-    ) -> int:
+    async def _apply(self, fleet: Manifest, made: Made, progress: Progress) -> int:
         again = self.clock() >= progress.again
         first = {
             key: self._first(workload, progress.memory)
-            for workload in made.wished.workloads
-            if workload.driver != "none" and (key := made.keys.get(workload.model.name))
+            for name, workload in made.wished.servers.items()
+            if workload.driver != "none"
+            and workload.model.name == name
+            and (key := made.keys.get(workload.model.name))
         }
-        writes = await self._applying(fleet, progress, effective).bring(
+        writes = await self._applying(fleet, progress).bring(
             made.wished.manifests, first=first, all_again=again
         )
         if again:
@@ -245,9 +249,7 @@ class Reconciler:
             progress.again = self.clock() + self.resync * (least + (1 - least) * self.random())
         return writes
 
-    def _applying(
-        self, fleet: Manifest, progress: Progress, effective: Effective | None = None
-    ) -> Applying:
+    def _applying(self, fleet: Manifest, progress: Progress) -> Applying:
         key = fleet_key(fleet)
 
         async def remember() -> None:
@@ -268,9 +270,8 @@ class Reconciler:
     async def _scale(self, fleet: Manifest, made: Made, progress: Progress) -> int:
         """Set replicas where they are ours to set and another number stands."""
         writes = 0
-        ours = [one.model.name for one in made.wished.workloads if one.driver == "operator"]
-        for model in ours:
-            key, wanted = made.keys.get(model), progress.memory.models[model]
+        for model, wanted in progress.memory.models.items():
+            key = made.keys.get(model)
             stands = self.scene.replicas_written(key) if key is not None else None
             if key is None or stands is None or stands == wanted.wanted:
                 continue
@@ -289,13 +290,13 @@ class Reconciler:
         progress: Progress,
     ) -> dict[str, ModelStatus]:
         return {
-            workload.model.name: model_status(
-                workload,
-                replicas.get(workload.model.name, ()),
+            name: model_status(
+                server,
+                replicas.get(server.model.name, ()),
                 progress.memory,
-                written=self._written(made.keys.get(workload.model.name), workload),
+                written=self._written(made.keys.get(server.model.name), server),
             )
-            for workload in made.wished.workloads
+            for name, server in made.wished.servers.items()
         }
 
     @staticmethod
@@ -344,6 +345,12 @@ def _workload_keys(wished: Wished) -> dict[str, Key]:
         for workload in wished.workloads
         if (workload.namespace, workload.name) in by_place
     }
+
+
+def _trouble(effective: Effective, planned: PlimsollError | None) -> str:
+    if planned is not None:
+        return str(planned)
+    return "" if effective.accepted else "; ".join(map(str, effective.problems[:1]))
 
 
 def _unserved(effective: Effective) -> dict[str, ModelStatus]:

@@ -20,6 +20,7 @@ from plimsoll.worlds.cluster.objects.names import (
     TENANT,
     label_value,
 )
+from plimsoll.worlds.cluster.objects.promql import together
 from plimsoll.worlds.cluster.objects.site import Manifest, Site, Workload
 from plimsoll.worlds.cluster.operator.fleets import Effective
 from plimsoll.worlds.cluster.operator.reading import FleetKey
@@ -65,10 +66,12 @@ class Wished:
 
     manifests  in the order in which they are to be made, each marked as the Fleet's
     workloads  its models
+    servers    the workload whose pods serve a model, by the model's name: mostly its own
     """
 
     manifests: tuple[Manifest, ...]
     workloads: tuple[Workload, ...]
+    servers: Mapping[str, Workload]
 
 
 def wished(
@@ -101,6 +104,7 @@ def wished(
     return Wished(
         manifests=tuple(_marked(manifest, effective.key) for manifest in manifests),
         workloads=site.workloads,
+        servers={one.model.name: together(site, one)[0] for one in site.workloads},
     )
 
 

@@ -165,6 +165,8 @@ class Term:
             else:
                 result = outcome.result
                 self._failed.pop(key, None)
+                if outcome.trouble:
+                    self._failed[key] = outcome.trouble
                 self._queue.succeeded(key)
                 self._queue.add(key, after=outcome.after)
         self._seen.add(key)
