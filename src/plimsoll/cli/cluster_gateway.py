@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from plimsoll.cli.gateway_limits import gateway_settings
+from plimsoll.cli.signals import on_signals
 from plimsoll.engines import ENGINES
 from plimsoll.errors import InputError
 from plimsoll.facts.engines import engine as engine_facts
@@ -109,7 +109,7 @@ class ClusterGateway:
         Raises InputError when the configuration cannot be read at all, PortTaken, and Failed for
         an address that cannot be listened on.
         """
-        with _signals(self._on_signal), _one_error():
+        with on_signals(self._on_signal), _one_error():
             async with self._replicas, self._helpers():
                 try:
                     return await self._open_to_end()
@@ -328,15 +328,3 @@ def _one_error() -> Iterator[None]:
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise first from group
-
-
-@contextlib.contextmanager
-def _signals(callback: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, callback)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import random
-import signal
 import socket
 import sys
 import time
@@ -23,6 +22,7 @@ import uvloop
 from plimsoll.cli.cluster_plan import plan_for_cluster
 from plimsoll.cli.files import LoadedFleet
 from plimsoll.cli.rendering import image_option
+from plimsoll.cli.signals import on_signals
 from plimsoll.engines import ENGINES
 from plimsoll.errors import Failed
 from plimsoll.telemetry.event_log import log_events
@@ -144,19 +144,15 @@ async def _operate(
 
 async def _until_told(work: Coroutine[Any, Any, tuple[str, ...] | None]) -> tuple[str, ...]:
     """What the work yields; nothing where it yields nothing, or SIGTERM or SIGINT end it first."""
-    loop, task = asyncio.get_running_loop(), asyncio.create_task(work)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        return await task or ()
-    except asyncio.CancelledError:
-        current = asyncio.current_task()
-        if current is not None and current.cancelling():
-            raise
-        return ()
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+    task = asyncio.create_task(work)
+    with on_signals(task.cancel):
+        try:
+            return await task or ()
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+            return ()
 
 
 @contextlib.contextmanager

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from plimsoll.cli.running import (
     RunningModel,
     RunningReplica,
 )
+from plimsoll.cli.signals import on_signals
 from plimsoll.engines import ENGINES
 from plimsoll.gateway import Board, Gateway, Served, Upstream
 from plimsoll.policy.decide import decide
@@ -86,7 +86,7 @@ class LocalRun:
 
         Raises PortTaken before any replica is started.
         """
-        with _signals(self._on_signal):
+        with on_signals(self._on_signal):
             async with self._world, self._listening():
                 ready(self._url)
                 await self._keep_true()
@@ -226,18 +226,6 @@ def served_models(prepared: Prepared) -> tuple[Served, ...]:
         )
         for place in prepared.plan.placements
     )
-
-
-@contextlib.contextmanager
-def _signals(callback: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, callback)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
 
 
 def _spoken(host: str) -> str:

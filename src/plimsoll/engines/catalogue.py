@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from plimsoll.engines.metrics_text import count, totals, values
-from plimsoll.engines.protocol import Container, Counts
+from plimsoll.engines.protocol import Capabilities, Container, Counts
 from plimsoll.errors import FormatError, InputError
 from plimsoll.facts.accelerators import accelerator
 from plimsoll.facts.engines import EngineFacts
@@ -13,6 +13,40 @@ from plimsoll.plan.types import Placement
 
 CPU = "cpu"
 _PLATFORMS = {"nvidia": "cuda", "amd": "rocm", "intel": "xpu"}  # by maker of the accelerator
+
+
+class Catalogued:
+    """An adapter of an engine that has a row in the catalogue.
+
+    facts  that row
+    """
+
+    def __init__(self, facts: EngineFacts) -> None:
+        self._facts = facts
+
+    @property
+    def name(self) -> str:
+        """The word used in the fleet file."""
+        return self._facts.name
+
+
+def capable(facts: EngineFacts, *, cancels_whole: bool, counts_tokens: bool = True) -> Capabilities:
+    """What an engine can do whose streams end when their reader leaves.
+
+    cancels_whole  whether answers that are not streamed end then, too
+    counts_tokens  whether its metrics count tokens
+    """
+    return Capabilities(
+        formats=frozenset(facts.formats),
+        tasks=frozenset(facts.tasks),
+        accelerators=frozenset(facts.images),
+        cancels=True,
+        cancels_whole=cancels_whole,
+        continues=False,
+        drains_itself=facts.drains,
+        counts_tokens=counts_tokens,
+        model_label=facts.model_label,
+    )
 
 
 def platform(place: Placement) -> str:

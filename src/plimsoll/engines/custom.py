@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from plimsoll.engines.catalogue import counts, variables
+from plimsoll.engines.catalogue import Catalogued, counts, variables
 from plimsoll.engines.metrics_text import totals
 from plimsoll.engines.protocol import (
     Capabilities,
@@ -20,7 +20,7 @@ from plimsoll.facts.engines import EngineFacts
 from plimsoll.plan.types import Placement
 
 
-class Custom:
+class Custom(Catalogued):
     """The adapter of whatever the fleet file names.
 
     facts  its row in the catalogue: the fleet file's defaults
@@ -28,13 +28,8 @@ class Custom:
     """
 
     def __init__(self, facts: EngineFacts, known: Iterable[EngineFacts] = ()) -> None:
-        self._facts = facts
+        super().__init__(facts)
         self._known = tuple(known)
-
-    @property
-    def name(self) -> str:
-        """The word used in the fleet file."""
-        return self._facts.name
 
     @property
     def capabilities(self) -> Capabilities:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import MappingProxyType
 
-from plimsoll.engines.catalogue import counts, variables
+from plimsoll.engines.catalogue import Catalogued, counts, variables
 from plimsoll.engines.flags import Flag, words
 from plimsoll.engines.protocol import (
     Capabilities,
@@ -26,19 +26,11 @@ from plimsoll.units import MIB
 _SPARE_HTTP_THREADS = 128
 
 
-class LlamaCpp:
+class LlamaCpp(Catalogued):
     """The adapter of `llama-server`.
 
     facts  the engine's row in the catalogue: program, paths, metric names
     """
-
-    def __init__(self, facts: EngineFacts) -> None:
-        self._facts = facts
-
-    @property
-    def name(self) -> str:
-        """The word used in the fleet file."""
-        return self._facts.name
 
     @property
     def capabilities(self) -> Capabilities:

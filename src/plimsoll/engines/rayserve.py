@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from plimsoll.engines.catalogue import container, counts, variables
+from plimsoll.engines.catalogue import Catalogued, capable, container, counts, variables
 from plimsoll.engines.protocol import (
     Capabilities,
     Command,
@@ -26,7 +26,7 @@ CONFIG_PATH = "/etc/plimsoll/serve.yaml"  # where the configuration lies in our 
 Member = tuple[Placement, Setting]
 
 
-class RayServe:
+class RayServe(Catalogued):
     """The adapter of Ray Serve's LLM application.
 
     facts  the engine's row in the catalogue
@@ -34,28 +34,13 @@ class RayServe:
     """
 
     def __init__(self, facts: EngineFacts, vllm: EngineFacts) -> None:
-        self._facts = facts
+        super().__init__(facts)
         self._vllm = vllm
-
-    @property
-    def name(self) -> str:
-        """The word used in the fleet file."""
-        return self._facts.name
 
     @property
     def capabilities(self) -> Capabilities:
         """What it can do. A closed connection ends a streamed answer."""
-        return Capabilities(
-            formats=frozenset(self._facts.formats),
-            tasks=frozenset(self._facts.tasks),
-            accelerators=frozenset(self._facts.images),
-            cancels=True,
-            cancels_whole=False,
-            continues=False,
-            drains_itself=self._facts.drains,
-            counts_tokens=True,
-            model_label=self._facts.model_label,
-        )
+        return capable(self._facts, cancels_whole=False)
 
     def command(self, place: Placement, setting: Setting) -> Command:
         """How to serve one model on one machine, without KubeRay's operator.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plimsoll.engines.catalogue import container, counts, variables, word
+from plimsoll.engines.catalogue import Catalogued, capable, container, counts, variables, word
 from plimsoll.engines.flags import Flag, words
 from plimsoll.engines.protocol import (
     Capabilities,
@@ -20,34 +20,16 @@ from plimsoll.facts.engines import EngineFacts
 from plimsoll.plan.types import Placement
 
 
-class SGLang:
+class SGLang(Catalogued):
     """The adapter of `sglang serve`.
 
     facts  the engine's row in the catalogue
     """
 
-    def __init__(self, facts: EngineFacts) -> None:
-        self._facts = facts
-
-    @property
-    def name(self) -> str:
-        """The word used in the fleet file."""
-        return self._facts.name
-
     @property
     def capabilities(self) -> Capabilities:
         """What it can do. A closed connection ends the request, streamed or not."""
-        return Capabilities(
-            formats=frozenset(self._facts.formats),
-            tasks=frozenset(self._facts.tasks),
-            accelerators=frozenset(self._facts.images),
-            cancels=True,
-            cancels_whole=True,
-            continues=False,
-            drains_itself=self._facts.drains,
-            counts_tokens=True,
-            model_label=self._facts.model_label,
-        )
+        return capable(self._facts, cancels_whole=True)
 
     def command(self, place: Placement, setting: Setting) -> Command:
         """How to run one node of a replica; on others than the first, nothing listens.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
-from plimsoll.engines.catalogue import container, counts, variables, word
+from plimsoll.engines.catalogue import Catalogued, capable, container, counts, variables, word
 from plimsoll.engines.flags import Flag, words
 from plimsoll.engines.protocol import (
     Capabilities,
@@ -22,34 +22,16 @@ from plimsoll.facts.engines import EngineFacts
 from plimsoll.plan.types import Placement
 
 
-class Tgi:
+class Tgi(Catalogued):
     """The adapter of `text-generation-launcher`; the project is in maintenance mode.
 
     facts  the engine's row in the catalogue
     """
 
-    def __init__(self, facts: EngineFacts) -> None:
-        self._facts = facts
-
-    @property
-    def name(self) -> str:
-        """The word used in the fleet file."""
-        return self._facts.name
-
     @property
     def capabilities(self) -> Capabilities:
         """What it can do. A closed connection ends a streamed answer."""
-        return Capabilities(
-            formats=frozenset(self._facts.formats),
-            tasks=frozenset(self._facts.tasks),
-            accelerators=frozenset(self._facts.images),
-            cancels=True,
-            cancels_whole=False,
-            continues=False,
-            drains_itself=self._facts.drains,
-            counts_tokens=True,
-            model_label=self._facts.model_label,
-        )
+        return capable(self._facts, cancels_whole=False)
 
     def command(self, place: Placement, setting: Setting) -> Command:
         """How to run one replica; after SIGTERM its answers may end within `max_stream`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from plimsoll.engines.catalogue import container, counts, variables
+from plimsoll.engines.catalogue import Catalogued, container, counts, variables
 from plimsoll.engines.flags import Flag, words
 from plimsoll.engines.protocol import (
     Capabilities,
@@ -25,7 +25,7 @@ _LANGUAGE = ("vllm", "tensorrtllm")  # backends of which the OpenAI frontend kno
 Member = tuple[Placement, Setting]
 
 
-class Triton:
+class Triton(Catalogued):
     """The adapter of Triton.
 
     facts  the engine's row in the catalogue
@@ -33,13 +33,8 @@ class Triton:
     """
 
     def __init__(self, facts: EngineFacts, vllm: EngineFacts) -> None:
-        self._facts = facts
+        super().__init__(facts)
         self._vllm = vllm
-
-    @property
-    def name(self) -> str:
-        """The word used in the fleet file."""
-        return self._facts.name
 
     @property
     def capabilities(self) -> Capabilities:

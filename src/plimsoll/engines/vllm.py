@@ -6,7 +6,15 @@ import json
 from collections.abc import Iterator, Mapping
 from math import ceil
 
-from plimsoll.engines.catalogue import CPU, container, counts, platform, variables
+from plimsoll.engines.catalogue import (
+    CPU,
+    Catalogued,
+    capable,
+    container,
+    counts,
+    platform,
+    variables,
+)
 from plimsoll.engines.flags import Flag, words
 from plimsoll.engines.protocol import (
     Capabilities,
@@ -18,38 +26,19 @@ from plimsoll.engines.protocol import (
     Setting,
 )
 from plimsoll.engines.vllm_arguments import Value, engine_arguments
-from plimsoll.facts.engines import EngineFacts
 from plimsoll.plan.types import Placement
 
 
-class Vllm:
+class Vllm(Catalogued):
     """The adapter of `vllm serve`.
 
     facts  the engine's row in the catalogue
     """
 
-    def __init__(self, facts: EngineFacts) -> None:
-        self._facts = facts
-
-    @property
-    def name(self) -> str:
-        """The word used in the fleet file."""
-        return self._facts.name
-
     @property
     def capabilities(self) -> Capabilities:
         """What it can do. A closed connection ends the request, streamed or not."""
-        return Capabilities(
-            formats=frozenset(self._facts.formats),
-            tasks=frozenset(self._facts.tasks),
-            accelerators=frozenset(self._facts.images),
-            cancels=True,
-            cancels_whole=True,
-            continues=False,
-            drains_itself=self._facts.drains,
-            counts_tokens=True,
-            model_label=self._facts.model_label,
-        )
+        return capable(self._facts, cancels_whole=True)
 
     def command(self, place: Placement, setting: Setting) -> Command:
         """How to run one node of a replica; on others than the first, nothing listens.
