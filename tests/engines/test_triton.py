@@ -34,6 +34,18 @@ def test_a_server_of_several_models_speaks_for_the_language_model() -> None:
     }  # fmt: skip
 
 
+def test_models_of_one_server_have_accelerators_of_their_own() -> None:
+    members = [
+        (model("rerank", "onnxruntime", task="embedding"), somewhere()),
+        (model("llama", "tensorrtllm", **gpus(per_node=2)), somewhere()),
+        (model("clean", "python"), somewhere()),
+    ]
+    files = TRITON.server(members).files
+    assert "gpus: [ 2 ]" in files[f"{REPOSITORY}/rerank/config.pbtxt"]
+    assert "gpus: [ 3 ]" in files[f"{REPOSITORY}/clean/config.pbtxt"]
+    assert "gpus" not in TRITON.server(members[:1]).files[f"{REPOSITORY}/rerank/config.pbtxt"]
+
+
 def test_two_language_models_in_one_server_are_refused_in_words() -> None:
     members = [(model(name, "vllm"), somewhere()) for name in ("a", "b")]
     with pytest.raises(InputError, match="several: `a`, `b`"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from plimsoll.engines import ENGINES
 from plimsoll.errors import InputError
 from plimsoll.facts.engines import engine as facts
-from plimsoll.plan.split import Formats
+from plimsoll.plan.split import Formats, Split
 from plimsoll.plan.types import Accelerators
 from plimsoll.units import GIB
 from tests.engines.placements import CASES, Case, gpus, rendered, somewhere, usual
@@ -44,6 +44,12 @@ def test_ranks_of_data_parallelism_are_added_and_their_caches_averaged() -> None
     assert (counts.running, counts.waiting) == (7, 4)
     assert counts.kv_usage == pytest.approx(0.4)
     assert (counts.prompt_tokens, counts.generated_tokens) == (200, 100)
+
+
+def test_requests_are_counted_for_each_rank_of_data_parallelism() -> None:
+    split = Split(data=8, expert=8)
+    words = argv(**{**gpus(per_node=8), "parallel": 100}, split=split)
+    assert said("--max-num-seqs", words) == "13"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from plimsoll.engines.catalogue import Catalogued, container, counts, variables
 from plimsoll.engines.flags import Flag, words
@@ -86,10 +86,14 @@ class Triton(Catalogued):
         Weights are not among them: `weights_in_repository` tells which backends want them there.
         Raises InputError for a task or split that a backend has not.
         """
+        listed = list(members)
+        own = _numbers(listed)
         return {
             path: text
-            for place, setting in members
-            for path, text in model_files(self._vllm, place, setting).items()
+            for place, setting in listed
+            for path, text in model_files(
+                self._vllm, place, setting, own.get(place.model, ())
+            ).items()
         }
 
     def container(self, place: Placement) -> Container:
@@ -108,6 +112,21 @@ class Triton(Catalogued):
 def backend(place: Placement) -> str:
     """The model's backend; vLLM where the fleet file names none."""
     return place.options.backend or "vllm"
+
+
+def _numbers(members: Sequence[Member]) -> Mapping[str, range]:
+    """Which of the container's accelerators are a model's own, where several models share them.
+
+    Language models come first, as they count from 0. Turns and slices are one device to a process,
+    so nothing is said of them.
+    """
+    found: dict[str, range] = {}
+    taken = 0
+    for place, _ in sorted(members, key=lambda member: backend(member[0]) not in _LANGUAGE):
+        if len(members) > 1 and place.devices is not None and place.devices.sharing == "none":
+            found[place.model] = range(taken, taken + place.devices.per_node)
+            taken += place.devices.per_node
+    return found
 
 
 def weights_in_repository(place: Placement) -> str:

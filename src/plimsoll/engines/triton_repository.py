@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -51,12 +51,18 @@ TritonPythonModel = module.TritonPythonModel
 '''
 
 
-def model_files(vllm: EngineFacts, place: Placement, setting: Setting) -> Mapping[str, str]:
+def model_files(
+    vllm: EngineFacts, place: Placement, setting: Setting, numbers: Sequence[int] = ()
+) -> Mapping[str, str]:
     """Texts by path within the repository. Raises InputError for what the backend has not.
 
-    vllm  vLLM's row of the catalogue
+    vllm     vLLM's row of the catalogue
+    numbers  of the container's accelerators that are the model's own; empty: Triton makes an
+             instance on every one. Language models take the first ones by themselves
     """
-    made = _FILES[place.options.backend or "vllm"](vllm, place, setting)
+    kind = place.options.backend or "vllm"
+    plain = _PLAIN.get(kind)
+    made = plain(place, numbers) if plain else _FILES[kind](vllm, place, setting)
     return {f"{place.model}/{path}": text for path, text in made.items()}
 
 
@@ -128,37 +134,39 @@ def _refuse(place: Placement) -> None:
             )
 
 
-def _with_onnxruntime(_vllm: EngineFacts, place: Placement, _setting: Setting) -> Mapping[str, str]:
+def _with_onnxruntime(place: Placement, numbers: Sequence[int]) -> Mapping[str, str]:
     """ONNX Runtime reads the tensors from `1/model.onnx`, so they are not said here.
 
     Source: triton-inference-server/server docs/user_guide/model_configuration.md @e1db8a60.
     """
-    kind = "KIND_CPU" if place.devices is None else "KIND_GPU"
     return {
         "config.pbtxt": _config(
             place,
             "onnxruntime",
             f"max_batch_size: {place.parallel}",
-            f"instance_group [ {{ count: 1 kind: {kind} }} ]",
+            _instances(place, numbers),
             "dynamic_batching { }",
         )
     }
 
 
-def _with_python(_vllm: EngineFacts, place: Placement, _setting: Setting) -> Mapping[str, str]:
+def _with_python(place: Placement, numbers: Sequence[int]) -> Mapping[str, str]:
     """The model's own `1/model.py` tells its tensors to Triton, in `auto_complete_config`."""
+    return {"config.pbtxt": _config(place, "python", _instances(place, numbers))}
+
+
+def _instances(place: Placement, numbers: Sequence[int]) -> str:
+    """Where one instance of a model runs: on processors, or on each of these accelerators.
+
+    Source: triton-inference-server/server docs/user_guide/model_configuration.md @e1db8a60.
+    """
     kind = "KIND_CPU" if place.devices is None else "KIND_GPU"
-    return {
-        "config.pbtxt": _config(place, "python", f"instance_group [ {{ count: 1 kind: {kind} }} ]")
-    }
+    on = f" gpus: [ {', '.join(map(str, numbers))} ]" if numbers else ""
+    return f"instance_group [ {{ count: 1 kind: {kind}{on} }} ]"
 
 
-_FILES = {
-    "vllm": _with_vllm,
-    "tensorrtllm": _with_tensorrtllm,
-    "onnxruntime": _with_onnxruntime,
-    "python": _with_python,
-}
+_FILES = {"vllm": _with_vllm, "tensorrtllm": _with_tensorrtllm}
+_PLAIN = {"onnxruntime": _with_onnxruntime, "python": _with_python}
 
 
 def _config(place: Placement, backend: str, *lines: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import ceil
 from typing import Any
 
 from plimsoll.engines.catalogue import CPU, platform, word
@@ -38,11 +39,13 @@ def engine_arguments(facts: EngineFacts, place: Placement, setting: Setting) -> 
 
 def _sizes(place: Placement) -> Iterator[tuple[str, Value]]:
     yield "max_model_len", place.context
-    yield "max_num_seqs", place.parallel
+    # Every rank of data parallelism has a scheduler of its own, which counts its own requests.
+    requests = ceil(place.parallel / place.split.data)
+    yield "max_num_seqs", requests
     if place.batch:
         # A step holds at least one token of each request; a whole prompt where prompts are not cut.
         whole = place.context if place.task == "embedding" else 0
-        yield "max_num_batched_tokens", max(place.batch, place.parallel, whole)
+        yield "max_num_batched_tokens", max(place.batch, requests, whole)
 
 
 def _memory(facts: EngineFacts, place: Placement) -> Iterator[tuple[str, Value]]:

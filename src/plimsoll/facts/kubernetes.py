@@ -77,12 +77,15 @@ class DeviceResource(msgspec.Struct, frozen=True, kw_only=True):
 
     vendor    `nvidia`, `amd`, `intel`
     resource  extended resource, also the key of the usual taint
+    device_group  group of the node that its device files belong to, whose number differs from node
+              to node; empty where everybody may open them
     source    where it is written
     date      when it was read
     """
 
     vendor: str
     resource: str
+    device_group: str = ""
     source: str
     date: dt.date
 
@@ -113,4 +116,4 @@ def spots() -> Mapping[str, Spot]:
 @cache
 def device_resources() -> Mapping[str, DeviceResource]:
     """Extended resources by vendor."""
-    return {row.vendor: row for row in csv_rows("device_resources.csv", DeviceResource)}
+    return {row.vendor: row for row in sparse_csv_rows("device_resources.csv", DeviceResource)}

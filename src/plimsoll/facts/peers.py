@@ -18,7 +18,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     ports        TCP ports, UDP too for names
     label        label of its pods; empty where it is told by something else
     label_value  its value
-    network      addresses, such as `169.254.0.0/16`; empty where they are not fixed
+    networks     addresses, such as `169.254.0.0/16`; empty where they are not fixed
     what         in words
     source       where it is written
     date         when it was read
@@ -28,7 +28,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[int, ...] = ()
     label: str = ""
     label_value: str = ""
-    network: str = ""
+    networks: tuple[str, ...] = ()
     what: str
     source: str
     date: dt.date
@@ -37,5 +37,5 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 @cache
 def peers() -> Mapping[str, Peer]:
     """Every peer by its name."""
-    rows = sparse_csv_rows("network_peers.csv", Peer, lists=("ports",))
+    rows = sparse_csv_rows("network_peers.csv", Peer, lists=("ports", "networks"))
     return {row.name: row for row in rows}

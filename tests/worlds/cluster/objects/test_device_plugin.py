@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,11 @@ def test_nodes_without_feature_labels_or_device_plugin_are_told() -> None:
     labels, plugin = gpu_operator_findings(info)
     assert "2 nodes" in labels.what
     assert "device plugin" in plugin.what
+
+
+def test_a_pool_of_another_fleet_is_shared_there() -> None:
+    made = site({"mps": {"replicas": 2}})
+    assert gpu_operator_values(made) is not None
+    offered = replace(made, offered=frozenset({"shared"}))
+    assert list(device_plugin_objects(offered)) == []
+    assert gpu_operator_values(offered) is None

@@ -286,3 +286,17 @@ def test_auto_takes_karpenter_only_where_it_is_and_can() -> None:
 
 def test_every_accelerator_of_aws_is_in_the_catalogue() -> None:
     assert {row.accelerator for row in AWS} <= set(accelerators())
+
+
+def test_without_karpenter_nothing_is_made_and_a_note_says_what_that_costs() -> None:
+    made = site_of_pools(pools(), info=ClusterInfo())
+    assert list(karpenter_objects(made)) == []
+    (note,) = karpenter_notes(made)
+    assert "pool gpus" in note
+    assert "nothing adds its nodes" in note
+
+
+def test_a_pool_of_another_fleet_gets_its_nodes_there() -> None:
+    made = site_of_pools(pools(), offered=frozenset({"gpus"}))
+    assert list(karpenter_objects(made)) == []
+    assert karpenter_notes(made) == ()

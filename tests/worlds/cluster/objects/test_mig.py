@@ -228,3 +228,11 @@ def test_names_of_configurations_are_label_values() -> None:
     name = mig_config(site.fleet.pools[0], site)
     assert name is not None
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name)
+
+
+def test_a_pool_of_another_fleet_is_cut_there() -> None:
+    text = pool({"1g.10gb": 7})
+    assert list(mig_objects(site_of_pools(text)))
+    offered = site_of_pools(text, offered=frozenset({"cut"}))
+    assert list(mig_objects(offered)) == []
+    assert mig_manager_config(offered) == ""

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.errors import DoesNotFit, InputError
+from plimsoll.worlds.cluster.info import GpuNodes
 from plimsoll.worlds.cluster.objects.namespaces import namespace_objects
 from plimsoll.worlds.cluster.objects.site import Manifest, Site
 from tests.worlds.cluster.schemas import VERSIONS, problems
@@ -161,3 +164,22 @@ def test_the_same_site_makes_the_same_objects() -> None:
         return list(namespace_objects(limited(5, most=4), own=True))
 
     assert text() == text()
+
+
+def test_no_name_of_an_accelerator_escapes_the_quota() -> None:
+    site = limited(3)
+    info = msgspec.structs.replace(
+        site.info,
+        device_classes=("gpu.nvidia.com",),
+        gpus=(GpuNodes(resources={"nvidia.com/gpu.shared": 4}),),
+    )
+    bounds = hard(replace(site, info=info))
+    assert bounds["gpu.nvidia.com.deviceclass.resource.k8s.io/devices"] == 0
+    assert bounds["requests.nvidia.com/gpu.shared"] == 0
+    assert bounds["requests.nvidia.com/gpu"] == 3
+
+
+def test_slices_of_another_fleet_s_pool_count_too() -> None:
+    layout = "{mig: {layout: [{profile: 1g.10gb, count: 7}]}}"
+    site = replace(limited(3, kind=(WHOLE[0], layout)), offered=frozenset({"a100"}))
+    assert hard(site)["requests.nvidia.com/mig-1g.10gb"] == 0

@@ -7,7 +7,12 @@ import pytest
 from plimsoll.errors import InputError
 from plimsoll.worlds.cluster.objects.gateway import gateway_labels
 from plimsoll.worlds.cluster.objects.names import COMPONENT, FLEET, MODEL
-from plimsoll.worlds.cluster.objects.network import fetches, network_objects, prometheus_namespace
+from plimsoll.worlds.cluster.objects.network import (
+    fetches,
+    network_notes,
+    network_objects,
+    prometheus_namespace,
+)
 from plimsoll.worlds.cluster.objects.node_models import MODELS_COMPONENT
 from plimsoll.worlds.cluster.objects.render import render
 from plimsoll.worlds.cluster.objects.site import Manifest, Site, Workload
@@ -20,6 +25,7 @@ from tests.worlds.cluster.sites import EXAMPLES, fleet_text, site_of
 HUB_FILE = "hf://Qwen/Qwen2.5-3B-Instruct-GGUF/qwen2.5-3b-instruct-q4_k_m.gguf"
 ELSEWHERE = ("baseModel: Qwen/Qwen2.5-3B-Instruct", "engine: llamacpp", "quantization: q4_k_m")
 HUB, METADATA, DNS = "104.18.0.1", "169.254.169.252", "169.254.20.10"
+DNS_SERVICE = "172.20.0.10"  # where a cache on the node answers at the Service's own address
 
 
 def small(*model: str, source: str = HUB_FILE, **sections: str) -> str:
@@ -111,6 +117,21 @@ def test_the_namespace_of_prometheus_is_read_from_its_address(
     assert prometheus_namespace(site_of(small(gateway=gateway_text))) == namespace
 
 
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("http://prometheus-operated.monitoring:9090", False),
+        ("https://prometheus.example.com/api", True),
+        (None, False),
+    ],
+)
+def test_a_prometheus_whose_pods_are_not_known_is_told_of(address: str | None, told: bool) -> None:
+    gateway_text = f"{{monitoring: {{prometheus: '{address}'}}}}" if address else "{}"
+    assert bool(network_notes(site_of(small(gateway=gateway_text)))) is told
+    shut = gateway_text[:-1] + (", " if address else "") + "networkPolicies: false}"
+    assert network_notes(site_of(small(gateway=shut))) == ()
+
+
 def test_a_pod_that_downloads_gets_out_to_the_web_and_nowhere_else() -> None:
     site = site_of(small())
     (workload,) = site.workloads
@@ -151,6 +172,7 @@ def test_a_bucket_without_a_token_is_read_with_the_pod_s_own_identity() -> None:
     for text, opened in ((named, True), (keyed, False), (small(), False)):
         site = site_of(text)
         assert reaches(policies(site), engine(site.workloads[0]), METADATA, 80) is opened
+        assert reaches(policies(site), engine(site.workloads[0]), "fd00:ec2::23", 80) is opened
 
 
 def test_weights_on_nodes_are_fetched_by_others_and_the_replicas_get_out_nowhere() -> None:
@@ -230,6 +252,8 @@ def test_everybody_of_the_fleet_may_ask_for_names() -> None:
         for protocol in ("UDP", "TCP"):
             assert reaches(policies(site), pod, names, 53, protocol)
             assert reaches(policies(site), pod, DNS, 53, protocol)
+            assert reaches(policies(site), pod, DNS_SERVICE, 53, protocol)
+        assert not reaches(policies(site), pod, DNS_SERVICE, 8000)
         assert not reaches(policies(site), pod, HUB, 53, "UDP")
 
 

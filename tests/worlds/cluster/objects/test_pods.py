@@ -14,7 +14,7 @@ from plimsoll.errors import InputError
 from plimsoll.facts.instances import instance
 from plimsoll.plan.types import Ledger, Term
 from plimsoll.units import GIB, parse_size
-from plimsoll.worlds.cluster.objects.security import pod_security_level
+from plimsoll.worlds.cluster.objects.security import mps_notes, pod_security_level
 from tests.worlds.cluster import hardening
 from tests.worlds.cluster.objects.made import (
     GGUF,
@@ -105,6 +105,48 @@ def test_shared_memory_counts_into_the_limit():
         assert shared["medium"] == "Memory"
         limit = engine_of(one(site, "Deployment"))["resources"]["limits"]["memory"]
         assert parse_size(limit) > parse_size(shared["sizeLimit"]) == 2 * GIB * per_node
+
+
+def on_mps(*models: dict[str, Any]):
+    shared = devices("A10", memory=5 * GIB, sharing="mps", portion=0.25)
+    body = {"name": "p", "accelerator": "A10", "sharing": {"mps": {"replicas": 4}}}
+    return made(*models, pools=(body,), place={"devices": shared})
+
+
+def test_nothing_hides_the_shared_memory_in_which_mps_finds_its_clients():
+    pod = pod_of(one(on_mps(), "Deployment"))
+    assert "/dev/shm" not in {m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+    assert "shared-memory" not in {volume["name"] for volume in pod["volumes"]}
+    assert "hostIPC" not in pod
+    assert pod_security_level(on_mps(), "inference") == "restricted"
+
+
+def test_mps_of_gke_is_reached_through_the_node_which_its_namespace_must_allow():
+    pool = {
+        "name": "p", "accelerator": "A100-40GB-SXM", "sharing": {"mps": {"replicas": 4}},
+        "cloud": {"provider": "gcp"},
+    }  # fmt: skip
+    shared = devices("A100-40GB-SXM", sharing="mps", portion=0.25)
+    google = made(pools=(pool,), place={"devices": shared})
+    assert pod_of(one(google, "Deployment"))["hostIPC"] is True
+    assert pod_security_level(google, "inference") == "privileged"
+
+
+def test_engines_of_different_users_on_one_mps_pool_are_told_of():
+    assert mps_notes(on_mps(model("a"), model("b"))) == ()
+    (note,) = mps_notes(on_mps(model("a"), model("b", engine="sglang")))
+    assert "a runs as 2000" in note
+    assert "b runs as 0" in note
+
+
+def test_who_may_open_the_accelerators_files_is_root_where_no_number_is_known():
+    pool = {"name": "amd", "accelerator": "MI300X", "perNode": 8}
+    site = made(pools=(pool,), place={"devices": devices("MI300X", memory=191 * GIB)})
+    deployment = one(site, "Deployment")
+    assert engine_of(deployment)["securityContext"]["runAsUser"] == 0
+    assert "render" in notes_of(deployment)["plimsoll.dev/why-root"]
+    assert pod_security_level(site, "inference") == "baseline"
+    assert engine_of(one(made(), "Deployment"))["securityContext"]["runAsUser"] == 2000
 
 
 def test_what_the_fleet_file_says_of_resources_holds():

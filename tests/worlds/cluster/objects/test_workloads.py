@@ -89,6 +89,17 @@ def test_other_models_on_the_pool_take_its_accelerators_too():
             assert manifest["spec"]["strategy"]["rollingUpdate"]["maxSurge"] == 0
 
 
+@pytest.mark.parametrize(("gpus", "surge"), [(2, 0), (3, 1), (None, 1)])
+def test_no_replica_is_added_that_the_quota_would_refuse(gpus: int | None, surge: int):
+    limits = {"limits": {"gpus": gpus}} if gpus else {}
+    site = made(
+        model(namespace="clinic", scaling={"min": 1, "max": 2}),
+        pools=(fixed(8),),
+        tenants=({"name": "clinic", "namespace": "clinic", **limits},),
+    )
+    assert spec(site)["strategy"]["rollingUpdate"]["maxSurge"] == surge
+
+
 def test_turns_count_as_parts_of_an_accelerator():
     shared = devices("A10", memory=5 * GIB, sharing="timeSlicing", portion=0.25)
     pool = {

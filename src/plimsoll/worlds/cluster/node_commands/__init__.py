@@ -71,7 +71,7 @@ def node_script(site: Site, cloud: str) -> Script:
     """
     parts: list[Part] = []
     skipped: dict[str, str] = {}
-    for pool in site.fleet.pools:
+    for pool in site.own_pools:
         reason = _elsewhere(pool, cloud)
         if reason:
             skipped[pool.name] = reason

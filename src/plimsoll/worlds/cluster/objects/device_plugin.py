@@ -102,7 +102,7 @@ def plugin_config(pool: Pool, site: Site) -> str | None:
 
 def plugin_config_map(site: Site) -> str:
     """Name of the ConfigMap; empty where no pool needs one."""
-    if any(plugin_settings(pool, site) for pool in site.fleet.pools):
+    if any(plugin_settings(pool, site) for pool in site.own_pools):
         return object_name(site.fleet.name, "device-plugin")
     return ""
 
@@ -119,7 +119,7 @@ def device_plugin_objects(site: Site) -> Iterator[Manifest]:
     if not name:
         return
     data = {DEFAULT: _text({"version": "v1", "flags": {"migStrategy": "none"}})}
-    for pool in site.fleet.pools:
+    for pool in site.own_pools:
         key, settings = plugin_config(pool, site), plugin_settings(pool, site)
         if key is not None and settings is not None:
             data[key] = _text(settings)

@@ -42,7 +42,7 @@ def operated_pools(site: Site) -> tuple[Pool, ...]:
     """Pools whose accelerators the GPU Operator sets up: NVIDIA's, where GKE does not do it."""
     return tuple(
         pool
-        for pool in site.fleet.pools
+        for pool in site.own_pools
         if has_accelerators(pool)
         and accelerator(pool.accelerator).vendor == "nvidia"
         and not shared_by_cloud(pool, site)

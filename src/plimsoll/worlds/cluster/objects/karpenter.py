@@ -41,7 +41,7 @@ def karpenter_pools(site: Site) -> tuple[Pool, ...]:
 
     Raises InputError for a pool that says `karpenter` and cannot have it.
     """
-    return tuple(pool for pool in site.fleet.pools if _is_ours(pool, site))
+    return tuple(pool for pool in site.own_pools if _is_ours(pool, site))
 
 
 def _is_ours(pool: Pool, site: Site) -> bool:
@@ -50,8 +50,7 @@ def _is_ours(pool: Pool, site: Site) -> bool:
         message, hint = obstacle
         raise InputError(message, where=f"pool {pool.name}", hint=hint, code="nodes.karpenter")
     if pool.provisioner == "auto":
-        installed = site.info.has(NODE_POOL) and site.info.has(EC2_NODE_CLASS)
-        return installed and obstacle is None
+        return _installed(site) and obstacle is None
     return pool.provisioner == "karpenter"
 
 
@@ -80,11 +79,13 @@ def _overlaid(pool: Pool) -> bool:
 
 def karpenter_objects(site: Site) -> Iterator[Manifest]:
     """Of each pool that Karpenter adds nodes to: EC2NodeClass, NodePools, and a NodeOverlay where
-    its nodes offer MIG resources.
+    its nodes offer MIG resources. Nothing where Karpenter is not installed: `karpenter_notes`.
 
     Raises InputError for a pool that cannot be there; see `partition` for MIG.
     """
     for pool in karpenter_pools(site):
+        if not _installed(site):
+            continue
         yield _node_class(pool, site)
         yield from _node_pools(pool, site)
         if _overlaid(pool):
@@ -93,7 +94,17 @@ def karpenter_objects(site: Site) -> Iterator[Manifest]:
 
 def karpenter_notes(site: Site) -> tuple[str, ...]:
     """What Karpenter does otherwise than the fleet file says, for a reader."""
+    if not _installed(site):
+        return tuple(
+            f"pool {pool.name}: Karpenter is not installed ({NODE_POOL}, {EC2_NODE_CLASS}), so "
+            "nothing adds its nodes: replicas beyond the nodes that are there wait"
+            for pool in karpenter_pools(site)
+        )
     return tuple(note for pool in karpenter_pools(site) for note in _notes(pool))
+
+
+def _installed(site: Site) -> bool:
+    return site.info.has(NODE_POOL) and site.info.has(EC2_NODE_CLASS)
 
 
 def _notes(pool: Pool) -> Iterator[str]:

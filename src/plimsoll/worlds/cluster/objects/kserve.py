@@ -21,6 +21,7 @@ from plimsoll.worlds.cluster.objects.names import PREFIX
 from plimsoll.worlds.cluster.objects.pods import Rendered, engine_container, pod_spec
 from plimsoll.worlds.cluster.objects.resources import needs, weights_size
 from plimsoll.worlds.cluster.objects.rollout import replicas
+from plimsoll.worlds.cluster.objects.security import container_of
 from plimsoll.worlds.cluster.objects.site import Manifest, Site, Workload, metadata
 from plimsoll.worlds.cluster.objects.storage import Stored, most_replicas
 
@@ -141,7 +142,7 @@ def _rendered(site: Site, workload: Workload) -> Rendered:
         workload=workload,
         weights=Stored(paths=paths, disk=weights_size(workload) if fetched else 0),
         command=command,
-        container=workload.engine.container(workload.place),
+        container=container_of(workload),
         given=handout(site, workload),
         ending=drain.ending(site, workload, command.drain),
         need=needs(workload, weights_on_disk=weights_size(workload) if fetched else 0),

@@ -246,7 +246,7 @@ def mig_config(pool: Pool, site: Site) -> str | None:
 
 def mig_manager_config(site: Site) -> str:
     """Name of the ConfigMap; empty where no pool needs one."""
-    if any(mig_config(pool, site) for pool in site.fleet.pools):
+    if any(mig_config(pool, site) for pool in site.own_pools):
         return object_name(site.fleet.name, "mig")
     return ""
 
@@ -263,7 +263,7 @@ def mig_objects(site: Site) -> Iterator[Manifest]:
         cloud_fact("nvidia", "mig.default"): [{"devices": "all", "mig-enabled": False}]
     }
     notes = []
-    for pool in site.fleet.pools:
+    for pool in site.own_pools:
         made = partition(pool, site)
         if made is not None and mig_config(pool, site):
             configs[made.name] = [_entry(cut, len(made.cuts)) for cut in made.cuts]

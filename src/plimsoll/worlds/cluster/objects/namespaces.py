@@ -107,6 +107,22 @@ def _quotas(site: Site) -> Iterator[Manifest]:
             }
 
 
+def spare_accelerators(site: Site, workload: Workload) -> int | None:
+    """How many of what a model's replicas ask for its namespace may hold beyond what its models
+    take at their most; None where no quota bounds them.
+
+    Raises DoesNotFit as `namespace_objects` does.
+    """
+    limit = _allowed(site, workload.namespace)
+    if limit is None or workload.place.devices is None:
+        return None
+    inside = [one for one in site.workloads if one.namespace == workload.namespace]
+    uses = [use for one in inside for use in _uses(site, one)]
+    name = _quota_name(site, workload)
+    taken = sum(use.most for use in uses if use.resource == name)
+    return _shares(site, workload.namespace, uses, limit).get(name, 0) - taken
+
+
 def _allowed(site: Site, namespace: str) -> int | None:
     """Accelerators that the tenants of a namespace may hold; None where one has no limit."""
     limits = [tenant.limits.gpus for tenant in site.tenants_of(namespace)]
@@ -163,16 +179,28 @@ def _quota_name(site: Site, workload: Workload) -> str:
 
 
 def _known(site: Site) -> Iterator[str]:
-    """Names under which accelerators can be asked for, whether or not a model does."""
+    """Names under which accelerators can be asked for, whether or not a model does.
+
+    Pools of other Fleets count too: a tenant's pods may land on their nodes.
+    """
     for row in device_resources().values():
         yield f"requests.{row.resource}"
+    for nodes in site.info.gpus:
+        yield from (f"requests.{resource}" for resource in sorted(nodes.resources))
+    for name in site.info.device_classes:
+        yield f"{name}{_CLAIMED}"
     for pool in site.fleet.pools:
         for part in pool.sharing.mig.layout if pool.sharing.mig else ():
             yield f"requests.nvidia.com/mig-{part.profile.replace('+', '.')}"
 
 
 def _defaults(site: Site, namespace: str) -> Manifest:
-    """What a container gets that says nothing, so that none is without bounds."""
+    """What a container gets that says nothing, so that none is without bounds.
+
+    Ours always say. One that asks for more memory than the default limit must say its own limit
+    too, or the API server refuses it. The quota counts accelerators only, so it asks no container
+    to say anything.
+    """
     request = f"{int(figure('container_memory_request') / MIB)}Mi"
     limit = f"{int(figure('container_memory_limit') / MIB)}Mi"
     bounds = {

@@ -18,6 +18,7 @@ from plimsoll.errors import InputError
 from plimsoll.facts.engines import engine
 from plimsoll.facts.peers import peers
 from plimsoll.fleet import Source
+from plimsoll.worlds.cluster.info import POD_MONITOR
 from plimsoll.worlds.cluster.objects.artifacts import Artifact, artifacts
 from plimsoll.worlds.cluster.objects.gateway import gateway_port, gateway_selector
 from plimsoll.worlds.cluster.objects.names import (
@@ -76,6 +77,21 @@ def network_objects(site: Site) -> Iterator[Manifest]:
             into=({"ports": _ports([gateway_port(site)])},),
             out=_out_of_gateway(site),
         )
+
+
+def network_notes(site: Site) -> tuple[str, ...]:
+    """Where the policies shut Prometheus out, because its pods cannot be told from its address."""
+    address = site.fleet.gateway.monitoring.prometheus
+    if not site.fleet.gateway.network_policies or prometheus_namespace(site) is not None:
+        return ()
+    if address is None and (site.info.assumed or not site.info.has(POD_MONITOR)):
+        return ()
+    where = f"`{address}` is no Service of the cluster" if address else "it is not named"
+    note = (
+        f"NetworkPolicies let nobody scrape the engines: `gateway.monitoring.prometheus`: {where}, "
+        "so its pods are not known; name its Service, or add a policy that lets its scrapers in"
+    )
+    return (note,)
 
 
 def _servers(site: Site) -> list[Workload]:
@@ -188,7 +204,7 @@ def _to_sources(wanted: Sequence[Artifact]) -> Iterator[Rule]:
         yield {"to": [_addresses(cidr) for cidr in ANYWHERE], "ports": _ports(ports)}
     if any(found.source.scheme in _BUCKETS and found.credential is None for found in wanted):
         identity = peers()["cloud-identity"]
-        yield {"to": [_addresses(identity.network)], "ports": _ports(identity.ports)}
+        yield {"to": [*map(_addresses, identity.networks)], "ports": _ports(identity.ports)}
 
 
 def _out_of_gateway(site: Site) -> Iterator[Rule]:
@@ -292,10 +308,14 @@ def _grouped(workload: Workload) -> bool:
 
 
 def _name_service() -> Rule:
-    """Names are asked of pods of the cluster, or of a cache on the node."""
+    """Names are asked of pods of the cluster, or of a cache on the node.
+
+    Such a cache is in the node's own network, where it may have the address of the cluster's DNS
+    Service; no selector matches it, so private networks are open on these ports.
+    """
     ports = [port for name in _NAMES for port in peers()[name].ports]
     return {
-        "to": [{"namespaceSelector": {}}, _addresses(peers()["node-local-dns"].network)],
+        "to": [{"namespaceSelector": {}}, *map(_addresses, peers()["node-local-dns"].networks)],
         "ports": [
             {"protocol": protocol, "port": port} for protocol in ("UDP", "TCP") for port in ports
         ],

@@ -11,6 +11,13 @@ nothing else. Replicas then ask for a node
 Either way a replica's first container waits until the weights are there, so that a pod that slips
 in between never starts an engine without them. A taint would do the same for the whole node, keep
 the device plugin off it meanwhile, and need rights over nodes to be taken away.
+
+What the right costs: RBAC cannot say `only oneself`, so who takes over such a container can give
+another image to any pod of the fleet's own namespace. It can read no Secret, make no pod and reach
+no other namespace; and the token is mounted in no pod but these, which take no requests. Whoever
+wants less gives models with `nodeLocal` a Fleet in a namespace of its own. Readiness would need no
+right, but schedulers see labels only; a namespace of its own for the DaemonSets would need copies
+of the Secrets that sources ask for.
 """
 
 from __future__ import annotations

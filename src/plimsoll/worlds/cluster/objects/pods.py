@@ -26,7 +26,9 @@ from plimsoll.worlds.cluster.objects.resources import (
 )
 from plimsoll.worlds.cluster.objects.scheduling import scheduling
 from plimsoll.worlds.cluster.objects.security import (
+    container_of,
     container_security,
+    host_ipc,
     pod_security,
     root_reason,
 )
@@ -97,7 +99,7 @@ def rendered(site: Site, workload: Workload, node: Node = ALONE) -> Rendered:
         workload=workload,
         weights=weights,
         command=command,
-        container=workload.engine.container(workload.place),
+        container=container_of(workload),
         ending=drain.ending(site, workload, command.drain),
         need=needs(workload, weights_on_disk=weights.disk),
         given=handout(site, workload),
@@ -164,6 +166,8 @@ def pod_spec(parts: Rendered, containers: list[dict[str, Any]]) -> dict[str, Any
         "containers": containers,
         "volumes": _volumes(parts),
     }
+    if host_ipc(parts.site, workload):
+        spec["hostIPC"] = True  # the only way to GKE's MPS daemon
     return {key: value for key, value in spec.items() if value not in ({}, [])}
 
 

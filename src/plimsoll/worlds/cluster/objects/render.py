@@ -16,11 +16,12 @@ from plimsoll.worlds.cluster.objects.mig import mig_objects
 from plimsoll.worlds.cluster.objects.monitors import monitor_objects
 from plimsoll.worlds.cluster.objects.monitors import notes as monitor_notes
 from plimsoll.worlds.cluster.objects.namespaces import namespace_objects
-from plimsoll.worlds.cluster.objects.network import network_objects
+from plimsoll.worlds.cluster.objects.network import network_notes, network_objects
 from plimsoll.worlds.cluster.objects.rights import rights_objects
 from plimsoll.worlds.cluster.objects.routes import route_objects
 from plimsoll.worlds.cluster.objects.scaling import notes as scaling_notes
 from plimsoll.worlds.cluster.objects.scaling import scaling_objects
+from plimsoll.worlds.cluster.objects.security import mps_notes
 from plimsoll.worlds.cluster.objects.site import Manifest, Site
 from plimsoll.worlds.cluster.objects.workloads import shared_objects, workload_objects
 
@@ -84,10 +85,9 @@ def render(site: Site, *, target: Target = "kubernetes", own_namespace: bool = F
 
 
 def _notes(site: Site, target: Target) -> tuple[str, ...]:
-    found = [*scaling_notes(site), *monitor_notes(site), *karpenter_notes(site)]
-    if target == "kserve":
-        found = [*monitor_notes(site), *karpenter_notes(site), *kserve_notes(site)]
-    return tuple(found)
+    own = kserve_notes(site) if target == "kserve" else scaling_notes(site)
+    rest = (*monitor_notes(site), *network_notes(site), *karpenter_notes(site), *mps_notes(site))
+    return (*own, *rest) if target == "kubernetes" else (*rest, *own)
 
 
 def _extras(site: Site) -> dict[str, str]:

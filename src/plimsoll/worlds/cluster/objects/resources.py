@@ -124,7 +124,12 @@ class _Node:
 
 
 def _shared_memory(workload: Workload) -> int:
+    """Bytes of /dev/shm; none beside MPS, whose clients find their server in the node's own, which
+    the device plugin mounts there: a volume of ours would hide it (NVIDIA/k8s-device-plugin#805).
+    """
     devices = workload.place.devices
+    if devices is not None and devices.sharing == "mps":
+        return 0
     if not workload.engine.container(workload.place).shared_memory:
         return 0
     return int(figure("shared_memory")) * (devices.per_node if devices else 1)

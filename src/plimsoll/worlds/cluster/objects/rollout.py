@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from plimsoll.fleet import Pool
 from plimsoll.worlds.cluster.objects.accelerators import fitting_pools
 from plimsoll.worlds.cluster.objects.names import PREFIX
+from plimsoll.worlds.cluster.objects.namespaces import spare_accelerators
 from plimsoll.worlds.cluster.objects.pool_nodes import per_node
 from plimsoll.worlds.cluster.objects.site import Site, Workload
 from plimsoll.worlds.cluster.objects.storage import tied_to_one_node
@@ -42,7 +43,8 @@ def rollout(site: Site, workload: Workload) -> Rollout:
     """How replicas are replaced.
 
     A new replica needs accelerators beside those of the old ones; where the pools can never have
-    them, it would wait forever for a place that only the old one's end makes free.
+    them, or the namespace's quota never lets them be asked for, it would wait forever for what
+    only the old one's end makes free.
     """
     if tied_to_one_node(workload):
         why = "the volume can be mounted by one node only: the old replica goes first"
@@ -50,6 +52,10 @@ def rollout(site: Site, workload: Workload) -> Rollout:
     devices = workload.place.devices
     if devices is None:
         return Rollout(surge=True, why="the new replica comes before the old one goes")
+    spare = spare_accelerators(site, workload)
+    if spare is not None and spare < devices.per_node * devices.nodes:
+        why = "the namespace's quota has no room beside its models' most replicas"
+        return Rollout(surge=False, why=f"{why}: the old replica goes first")
     pools = fitting_pools(workload)
     wanted = devices.per_node * devices.nodes * devices.portion
     if not pools:

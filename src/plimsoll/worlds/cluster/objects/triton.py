@@ -19,6 +19,7 @@ from plimsoll.worlds.cluster.objects.pods import (
 )
 from plimsoll.worlds.cluster.objects.resources import Needs, needs
 from plimsoll.worlds.cluster.objects.rollout import HISTORY, MIN_READY, deadline, replicas, rollout
+from plimsoll.worlds.cluster.objects.security import container_of
 from plimsoll.worlds.cluster.objects.services import disruption_budgets, service, why_no_budget
 from plimsoll.worlds.cluster.objects.site import Manifest, Site, Workload, metadata
 from plimsoll.worlds.cluster.objects.storage import Stored, claim_objects, stored
@@ -140,7 +141,7 @@ def _container(members: tuple[Workload, ...]) -> Container:
     """What the language model's backend needs, if there is one: its image has the others too."""
     language = [member for member in members if not weights_in_repository(member.place)]
     chosen = (language or members)[0]
-    return chosen.engine.container(chosen.place)
+    return container_of(chosen)
 
 
 def _needs(members: tuple[Workload, ...], disk: int) -> Needs:
