@@ -23,7 +23,7 @@ from plimsoll.engines import ENGINES
 from plimsoll.errors import PlimsollError
 from plimsoll.fleet import crd
 from plimsoll.worlds.cluster.client import Kube
-from plimsoll.worlds.cluster.errors import ClusterError
+from plimsoll.worlds.cluster.errors import ClusterError, Conflict, MissingApi, NotFound, Throttled
 from plimsoll.worlds.cluster.info import ClusterInfo
 from plimsoll.worlds.cluster.objects.names import COMPONENT, FLEET, GATEWAY_COMPONENT
 from plimsoll.worlds.cluster.objects.render import render
@@ -33,12 +33,12 @@ from plimsoll.worlds.cluster.operator.metrics import OperatorMetrics
 from plimsoll.worlds.cluster.operator.parts import Parts, Settings
 from plimsoll.worlds.cluster.operator.run import Operator
 from plimsoll.worlds.cluster.operator.sites import Planned, Surroundings
-from tests.cluster.kubelet import Kubelet, is_ready
+from tests.cluster.kubelet import LEASES, Kubelet, is_ready
 from tests.worlds.cluster.operator.stage import Callers, Cluster, cluster
 
 Object = dict[str, Any]
 IMAGE = "registry.example.com/plimsoll:0.4.0"
-PATIENCE = 120.0  # seconds for whatever is waited for in a real cluster
+PATIENCE = 240.0  # seconds for whatever is waited for in a real cluster
 DEFINITION = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 FLEETS = ("plimsoll.dev/v1alpha1", "Fleet")
 
@@ -135,10 +135,11 @@ class Arena:
             "kind": "Eviction",
             "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
         }
-        with suppress(ClusterError):
+        try:
             await self.kube._calls.send("POST", "create", target, body=body, repeatable=False)
-            return True
-        return False
+        except Throttled:  # what a budget answers
+            return False
+        return True
 
     def pool(self, **words: Any) -> Object:
         """A pool that only our own nodes are in."""
@@ -160,11 +161,10 @@ class Arena:
             "kubernetes.io/os": "linux",
             "kubernetes.io/arch": "amd64",
             "nvidia.com/gpu.memory": "15360",
-            "type": "kwok",
         }
-        meta = {"name": name, "labels": labels, "annotations": {"kwok.x-k8s.io/node": "fake"}}
+        meta = {"name": name, "labels": labels}
+        self.kubelet.nodes.append(name)  # first, so that it is removed whatever happens
         await self.kube.apply({"apiVersion": "v1", "kind": "Node", "metadata": meta})
-        self.kubelet.nodes.append(name)
         offered = {
             "cpu": "64", "memory": "256Gi", "ephemeral-storage": "1000Gi", "pods": "110",
             **resources,
@@ -176,6 +176,9 @@ class Arena:
     async def _may_schedule(self, name: str) -> bool:
         node = await self.kube.get("v1", "Node", name) or {}
         taints = (node.get("spec") or {}).get("taints") or []
+        status = node.get("status") or {}
+        if not status.get("allocatable") or not is_ready(node):
+            return False  # until then nothing has tainted it yet
         return not any("not-ready" in one["key"] or "unreachable" in one["key"] for one in taints)
 
     async def gateway_pod(self, fleet: str = "shop") -> None:
@@ -267,24 +270,36 @@ async def in_cluster() -> AsyncIterator[Arena]:
         arena = Arena(
             kube=kube, real=True, name=name, namespaces=spaces, kubelet=Kubelet(kube=kube)
         )
+        await arena.until(lambda: _is_not_going(kube), "an earlier definition gone")
         definition = crd()
         installed = await kube.get(*DEFINITION, definition["metadata"]["name"])
-        await kube.apply(definition, force=True)
-        for space in spaces:
-            meta = {"name": space}
-            await kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
-        await arena.until(lambda: _served(kube), "the Fleet API served")
-        arena.tasks.append(asyncio.create_task(arena.kubelet.run()))
         try:
+            await kube.apply(definition, force=True)
+            for space in spaces:
+                meta = {"name": space}
+                await kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+            await arena.until(lambda: _served(kube), "the Fleet API served")
+            arena.tasks.append(asyncio.create_task(arena.kubelet.run()))
             yield arena
         finally:
             await _clean(arena)
             if installed is None:
                 await kube.delete(*DEFINITION, definition["metadata"]["name"])
+                await arena.until(lambda: _is_not_going(kube), "the definition gone")
+
+
+async def _is_not_going(kube: Kube) -> bool:
+    """Whether the definition of Fleets is there to stay, or is not there."""
+    found = await kube.get(*DEFINITION, crd()["metadata"]["name"]) or {}
+    return not (found.get("metadata") or {}).get("deletionTimestamp")
 
 
 async def _served(kube: Kube) -> bool:
-    with suppress(ClusterError):
+    found = await kube.get(*DEFINITION, crd()["metadata"]["name"]) or {}
+    conditions = (found.get("status") or {}).get("conditions") or ()
+    if not any(one["type"] == "Established" and one["status"] == "True" for one in conditions):
+        return False
+    with suppress(MissingApi):
         await kube.list(*FLEETS)
         return True
     return False
@@ -292,13 +307,10 @@ async def _served(kube: Kube) -> bool:
 
 async def _clean(arena: Arena) -> None:
     """Fleets first, without waiting for an operator that is gone; then namespaces and nodes."""
-    arena.kubelet.plays = True
+    arena.kubelet.plays = arena.kubelet.readying = True
     for space in arena.namespaces:
-        with suppress(PlimsollError):
-            for fleet in (await arena.kube.list(*FLEETS, namespace=space)).items:
-                fleet["metadata"]["finalizers"] = []
-                await arena.kube.update(fleet)
-                await arena.kube.delete(*FLEETS, fleet["metadata"]["name"], space)
+        with suppress(AssertionError, PlimsollError):
+            await arena.until(lambda space=space: _without_fleets(arena, space), "no Fleet left")
         with suppress(PlimsollError):
             await arena.kube.delete("v1", "Namespace", space)
     with suppress(AssertionError, PlimsollError):
@@ -307,9 +319,19 @@ async def _clean(arena: Arena) -> None:
         task.cancel()
     await asyncio.gather(*arena.tasks, return_exceptions=True)
     for node in arena.kubelet.nodes:
-        with suppress(PlimsollError):
-            await arena.kube.delete("v1", "Node", node)
-            await arena.kube.delete("coordination.k8s.io/v1", "Lease", node, "kube-node-lease")
+        for key in (("v1", "Node", node), (*LEASES, node, "kube-node-lease")):
+            with suppress(PlimsollError):
+                await arena.kube.delete(*key)
+
+
+async def _without_fleets(arena: Arena, space: str) -> bool:
+    """Free every Fleet and delete it; whether none is left."""
+    fleets = (await arena.kube.list(*FLEETS, namespace=space)).items
+    for fleet in fleets:
+        with suppress(Conflict, NotFound):  # looked at again
+            await arena.kube.update({**fleet, "metadata": {**fleet["metadata"], "finalizers": []}})
+            await arena.kube.delete(*FLEETS, fleet["metadata"]["name"], space)
+    return not fleets
 
 
 async def _gone(arena: Arena) -> bool:

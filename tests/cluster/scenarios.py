@@ -14,7 +14,7 @@ from plimsoll.engines import ENGINES
 from plimsoll.fleet import Document, load_fleet
 from plimsoll.worlds.cluster.apply import apply_all, plan_changes
 from plimsoll.worlds.cluster.changes import Scope
-from plimsoll.worlds.cluster.errors import ClusterError
+from plimsoll.worlds.cluster.errors import MissingApi
 from plimsoll.worlds.cluster.info import ClusterInfo
 from plimsoll.worlds.cluster.objects.render import render
 from plimsoll.worlds.cluster.objects.site import Site
@@ -119,10 +119,10 @@ async def a_drain_respects_the_budget_and_the_streams(arena: Arena) -> None:
         if not arena.real:
             return
         await arena.until(lambda: _allows(arena, 1), "the budget knows its pods")
-        if not arena.kubelet.plays:
+        if not {pod["metadata"]["uid"] for pod in pods} <= arena.kubelet.played:
             return  # whoever makes pods ready here does not wait for us
         arena.kubelet.readying = False
-        assert await arena.evict(pods[0])
+        await arena.until(lambda: arena.evict(pods[0]), "one may be evicted")
         await arena.until(lambda: _allows(arena, 0), "the budget is used up")
         assert not await arena.evict(pods[1])
         arena.kubelet.readying = True
@@ -152,8 +152,11 @@ async def apply_diff_and_prune_by_hand(arena: Arena) -> None:
     scope = Scope(fleet="hand", namespace=space)
     both = await manifests(arena.model("chat"), arena.model("mail"))
     await apply_all(arena.kube, both, scope)
-    changes = await plan_changes(arena.kube, both, scope)
-    assert changes.empty
+
+    async def settled() -> bool:
+        return (await plan_changes(arena.kube, both, scope)).empty
+
+    await arena.until(settled, "nothing would change")
     one = await manifests(arena.model("chat"))
     changes = await plan_changes(arena.kube, one, scope)
     assert {"hand-mail"} <= {change.key.name for change in changes.of("delete")}
@@ -233,9 +236,11 @@ async def _nothing(arena: Arena, fleet: str) -> bool:
     for api_version, kind in (*MADE, ("v1", "Pod")):
         for space in arena.namespaces:
             try:
+                if not (await arena.kube.resource(api_version, kind)).namespaced:
+                    continue  # another fleet of that name may have some
                 found = await arena.kube.list(api_version, kind, namespace=space, labels=labels)
-            except ClusterError:
-                continue  # a kind that this cluster does not have
+            except MissingApi:
+                continue
             if found.items:
                 return False
     return True

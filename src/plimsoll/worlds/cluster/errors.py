@@ -32,6 +32,8 @@ _IMMUTABLE = re.compile(
     re.IGNORECASE,
 )
 _QUOTA = re.compile(r"exceeded quota: ([^,]+)")
+# Policies refuse with the same status as missing rights do.
+_POLICY = re.compile(r"admission webhook|ValidatingAdmissionPolicy|violates PodSecurity")
 _LONGEST_WAIT = 3600.0  # seconds; a longer `Retry-After` is a mistake
 
 
@@ -236,6 +238,12 @@ def _forbidden(
     causes = _details(status).get("causes") or []
     if any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
         return Terminating(message, where=subject, hint="wait until the namespace is gone")
+    if _POLICY.search(message):
+        return Forbidden(
+            f"a policy of the cluster refused to {verb}: {message}",
+            where=subject,
+            hint="the policy says what it wants; change the fleet, or ask for an exception",
+        )
     ask = f"`kubectl auth can-i {can_i}`" if can_i else "`kubectl auth can-i --list`"
     return Forbidden(
         f"not allowed to {verb}: {message}",

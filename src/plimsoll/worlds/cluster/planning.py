@@ -79,6 +79,7 @@ class _Planner:
     """Asks about one object after the other.
 
     spaces   namespaces that this apply brings
+    roles    Roles and ClusterRoles that this apply brings: kind, namespace, name
     kinds    kinds whose definitions this apply brings: API version and kind
     targets  workloads whose scaler leaves: kind, namespace, name
     """
@@ -91,6 +92,11 @@ class _Planner:
         self._have = have
         self._manifests = manifests
         self._spaces = {m["metadata"]["name"] for m in manifests if m["kind"] == "Namespace"}
+        self._roles = {
+            (m["kind"], m["metadata"].get("namespace", ""), m["metadata"]["name"])
+            for m in manifests
+            if m["kind"] in ("Role", "ClusterRole")
+        }
         self._kinds = {
             (f"{m['spec']['group']}/{version['name']}", m["spec"]["names"]["kind"])
             for m in manifests
@@ -187,10 +193,11 @@ class _Planner:
         try:
             result, taken = await self._tried(key, manifest, adopted)
         except NotFound:
-            if key.namespace not in self._spaces:
+            first = self._first(manifest)
+            if first is None:
                 raise
             await self._may_make(key)
-            return replace(change, note="its namespace comes first")
+            return replace(change, note=f"its {first} comes first")
         except Invalid as problem:
             if _NO_DRY_RUN not in problem.message:
                 raise
@@ -235,6 +242,20 @@ class _Planner:
             where=str(key),
             hint="take it over with `--adopt`, or give ours another name",
         )
+
+    def _first(self, manifest: Manifest) -> str | None:
+        """What of this apply has to be there before an object can be tried; None: nothing.
+
+        Whoever may not `bind` is compared with the rules of the role that a binding names, so
+        that the API server looks for that role in a dry run, too.
+        """
+        namespace = manifest["metadata"].get("namespace", "")
+        if namespace in self._spaces:
+            return "namespace"
+        role = manifest.get("roleRef") or {}
+        kind = role.get("kind", "")
+        place = namespace if kind == "Role" else ""
+        return "role" if (kind, place, role.get("name")) in self._roles else None
 
     def _with_replicas(
         self, key: Key, manifest: Manifest, live: Manifest | None, result: Manifest

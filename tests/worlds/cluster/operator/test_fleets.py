@@ -181,3 +181,22 @@ def test_the_order_in_which_fleets_are_listed_does_not_matter(order: list[int]) 
         reading("q", age=2, gateway={}, models=[model("x")]),
     ]
     assert add_up(fleets[i] for i in order).effective == add_up(fleets).effective
+
+
+def test_a_gateway_that_runs_keeps_its_fleets_when_a_new_operator_cannot_read_its_own() -> None:
+    def front(*, ran: bool) -> Reading:
+        return read_object(
+            {
+                "metadata": {"name": "a", "namespace": "a", "uid": "a", "generation": 2},
+                "spec": {"gateway": {}, "models": [{"name": "x", "sauce": "typing error"}]},
+                "status": {"gateway": "a/a"} if ran else {},
+            }
+        )
+
+    other = reading("b", models=[model("y")])
+    kept = meant(front(ran=True), other)
+    assert not kept["a"].accepted
+    assert kept["a"].gateway == kept["b"].gateway == FleetKey("a", "a")
+    assert kept["b"].accepted
+    fresh = meant(front(ran=False), other)
+    assert (fresh["a"].gateway, fresh["b"].gateway) == (None, FleetKey("b", "b"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -27,7 +28,8 @@ STATUS_MANAGER = "plimsoll-status"
 SCALE_MANAGER = "plimsoll-operator"
 REPORTER = "plimsoll.dev/plimsoll"
 Propagation = Literal["Background", "Foreground", "Orphan"]
-_LONGEST_NOTE = 1024  # characters of an event's note; the API server takes no more
+_LONGEST_NOTE = 1024  # bytes of an event's note; the API server takes no more
+_LONGEST_EVENT = 230  # characters of an event's name before what makes it unique; 253 in all
 _LOG_BYTES = 64 * 1024
 
 
@@ -300,13 +302,13 @@ class Kube:
             {
                 "apiVersion": "events.k8s.io/v1",
                 "kind": "Event",
-                "metadata": {"generateName": f"{meta['name']}.", "namespace": namespace},
+                "metadata": {"name": _event_name(meta["name"]), "namespace": namespace},
                 "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
                 "reportingController": REPORTER,
                 "reportingInstance": REPORTER,
                 "action": reason,
                 "reason": reason,
-                "note": note[:_LONGEST_NOTE],
+                "note": note.encode()[:_LONGEST_NOTE].decode(errors="ignore"),
                 "type": type,
                 "regarding": {name: value for name, value in reference.items() if value},
             }
@@ -345,3 +347,8 @@ class Kube:
     async def _target_of(self, manifest: Manifest) -> Target:
         key = key_of(manifest)
         return await self._target(key.api_version, key.kind, key.name, key.namespace)
+
+
+def _event_name(about: str) -> str:
+    """A name that no other event has. `generateName` would have to end in a letter or a hyphen."""
+    return f"{about[:_LONGEST_EVENT].rstrip('-.')}.{secrets.token_hex(8)}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import binascii
 import ssl
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ except ImportError as error:
     raise missing_library(error) from error
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_MOST_CONNECTIONS = 256  # watches hold one each
 _KEPT_CONNECTIONS = 32
+_PORTS = 65536
+_PROXIES = ("https", "http", "socks5", "socks5h")
 _UNREADABLE = (
     ValueError, KeyError, TypeError, IndexError, AttributeError, OSError, yaml.YAMLError,
     binascii.Error, ssl.SSLError,
@@ -56,7 +58,7 @@ class Login:
         Unauthorized when a plugin of the kubeconfig yields no credentials.
         """
         if url is not None:
-            return cls(auth=None, server=url.rstrip("/"), namespace="default")
+            return cls(auth=None, server=_address(url), namespace="default")
         if kubeconfig is not None and not _is_file(kubeconfig):
             raise InputError(
                 "there is no such kubeconfig",
@@ -71,7 +73,14 @@ class Login:
             serviceaccount=str(_SERVICE_ACCOUNT),
         )  # fmt: skip
         await _authenticate(auth, context)
-        return cls(auth=auth, server=auth.server.rstrip("/"), namespace=_namespace(auth))
+        try:
+            return cls(auth=auth, server=_address(auth.server), namespace=_namespace(auth))
+        except InputError:
+            _remove_copies(auth)
+            raise
+        except _UNREADABLE as error:
+            _remove_copies(auth)
+            raise _unusable(error, context) from error
 
     @property
     def renewable(self) -> bool:
@@ -86,25 +95,38 @@ class Login:
     async def session(self, longest: float) -> httpx.AsyncClient:
         """A session with these credentials; every request takes at most `longest` seconds."""
         headers = {"Accept": "application/json"}
-        limits = httpx.Limits(
-            max_connections=_MOST_CONNECTIONS, max_keepalive_connections=_KEPT_CONNECTIONS
-        )
+        # Watches hold one connection each, one for every namespace: their number has no bound.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=_KEPT_CONNECTIONS)
         if self._auth is None:
             return httpx.AsyncClient(
                 base_url=self.server, headers=headers, timeout=longest, limits=limits,
                 trust_env=False,
             )  # fmt: skip
-        token = self._auth.token or _token_of_file(self._auth)
-        if token:
-            headers["Authorization"] = f"Bearer {token.strip()}"
-        return httpx.AsyncClient(
-            base_url=self.server,
-            headers=headers,
-            timeout=longest,
-            limits=limits,
-            verify=await _verification(self._auth),
-            proxy=self._auth.proxy,
-        )
+        try:
+            token = self._auth.token or _token_of_file(self._auth)
+            if token:
+                headers["Authorization"] = f"Bearer {token.strip()}"
+            return httpx.AsyncClient(
+                base_url=self.server,
+                headers=headers,
+                timeout=longest,
+                limits=limits,
+                verify=await _verification(self._auth),
+                proxy=_address(self._auth.proxy, _PROXIES) if self._auth.proxy else None,
+                # A pod reaches its own cluster directly. The HTTP library would send that through
+                # HTTPS_PROXY, because it does not read the networks that NO_PROXY names.
+                trust_env=bool(self._auth.active_context),
+            )
+        except _UNREADABLE as error:
+            raise _unusable(error, None) from error
+        except ImportError as error:
+            raise InputError(
+                f"the proxy of the kubeconfig cannot be used: {_first_line(error)}",
+                hint="pip install 'httpx[socks]', or name an HTTP proxy",
+                code="cluster.kubeconfig",
+            ) from error
+        finally:
+            _remove_copies(self._auth)
 
     @property
     def extensions(self) -> dict[str, Any]:
@@ -117,12 +139,29 @@ def _is_file(path: str) -> bool:
     return Path(path).expanduser().is_file()
 
 
+def _address(written: Any, schemes: tuple[str, ...] = ("https", "http")) -> str:
+    """The address of a server or a proxy. Raises InputError for what is none."""
+    try:
+        found = httpx.URL(written)
+        if found.scheme in schemes and found.host and (found.port is None or found.port < _PORTS):
+            return str(written).rstrip("/")
+    except (httpx.InvalidURL, TypeError):
+        pass  # told below
+    raise InputError(
+        f"`{written}` is not the address of a server",
+        hint=f"it begins with {' or '.join(f'`{one}://`' for one in schemes)} and names a host",
+        code="cluster.address",
+    )
+
+
 async def _authenticate(auth: KubeAuth, context: str | None) -> None:
     try:
         await auth.reauthenticate()
     except _UNREADABLE as error:
+        _remove_copies(auth)
         raise _unusable(error, context) from error
     except RuntimeError as error:  # kr8s: the exec plugin exited with an error
+        _remove_copies(auth)
         raise Unauthorized(
             f"the credential plugin of the kubeconfig failed: {_first_line(error)}",
             hint="run the login command of your cloud, then try again",
@@ -135,6 +174,7 @@ async def _authenticate(auth: KubeAuth, context: str | None) -> None:
         and not chosen.current_context
     ):
         # kr8s would take the first context of the file; to act there unasked is dangerous.
+        _remove_copies(auth)
         raise InputError(
             "the kubeconfig names no current context",
             hint="choose one: `--context NAME`, or `kubectl config use-context NAME`",
@@ -192,7 +232,7 @@ def _token_of_file(auth: KubeAuth) -> str:
 
 
 async def _verification(auth: KubeAuth) -> ssl.SSLContext | bool:
-    """How the server is verified, with our certificate; leaves no key on the disk."""
+    """How the server is verified, with our certificate."""
     try:
         found: ssl.SSLContext | bool = await auth.ssl_context()  # type: ignore[no-untyped-call]  # kr8s leaves it bare
 
@@ -201,7 +241,6 @@ async def _verification(auth: KubeAuth) -> ssl.SSLContext | bool:
             f"the certificates of the kubeconfig cannot be used: {error}",
             code="cluster.kubeconfig",
         ) from error
-    _remove_copies(auth)
     return found
 
 
@@ -209,13 +248,18 @@ def _remove_copies(auth: KubeAuth) -> None:
     """Delete the files into which kr8s wrote keys and certificates that were given inline."""
     if not auth.active_context:
         return
-    context = auth.kubeconfig.get_context(auth.active_context)
-    user = auth.kubeconfig.get_user(context["user"]) if context.get("user") else {}
-    cluster = auth.kubeconfig.get_cluster(context["cluster"]) if context.get("cluster") else {}
-    for inline, path in (
-        (user.get("client-key-data"), auth.client_key_file),
-        (user.get("client-certificate-data"), auth.client_cert_file),
-        (cluster.get("certificate-authority-data"), auth.server_ca_file),
+    # As kr8s read them; also where it then stumbled over something else.
+    user: Any = auth._user  # noqa: SLF001 -- kr8s has no other name for it
+    cluster: Any = auth._cluster  # noqa: SLF001
+    for entry, name, path in (
+        (user, "client-key-data", auth.client_key_file),
+        (user, "client-certificate-data", auth.client_cert_file),
+        (cluster, "certificate-authority-data", auth.server_ca_file),
     ):
-        if inline and path:
+        if isinstance(entry, dict) and entry.get(name) and path and _is_copy(path):
             Path(path).unlink(missing_ok=True)
+
+
+def _is_copy(path: Any) -> bool:
+    """Whether a file is in the folder in which kr8s writes copies: no other is ours to delete."""
+    return Path(path).parent == Path(tempfile.gettempdir())

@@ -109,19 +109,21 @@ class Transport:
 
     async def content(self, request: Request) -> bytes:
         """The answer's body as it came; raises as `json` does."""
-        tries = self.patience.attempts if request.repeatable else 1
+        tries = self.patience.attempts
         for attempt in range(1, tries + 1):
             try:
                 return await self._once(request)
             except (Unreachable, Throttled, ServerFault) as error:
+                # What was throttled was not begun, so that anything of the kind may be repeated.
+                again = request.repeatable or isinstance(error, Throttled)
                 pause = self._pause(error, attempt)
-                if attempt == tries or pause is None:
+                if attempt == tries or pause is None or not again:
                     raise
                 await asyncio.sleep(pause)
         raise AssertionError("unreachable")
 
     @asynccontextmanager
-    async def lines(self, request: Request) -> AsyncIterator[AsyncIterator[str]]:
+    async def lines(self, request: Request) -> AsyncIterator[AsyncIterator[bytes]]:
         """The answer line by line as it comes; raises Unreachable where it breaks off."""
         for last in (False, True):
             session = self._session
@@ -147,10 +149,19 @@ class Transport:
             finally:
                 await answer.aclose()
 
-    async def _guarded(self, answer: httpx.Response) -> AsyncIterator[str]:
+    async def _guarded(self, answer: httpx.Response) -> AsyncIterator[bytes]:
+        """Lines that end in a line feed; a text within may hold what Unicode calls a line's end."""
+        begun: list[bytes] = []
         async with _translated(self.login.server):
-            async for line in answer.aiter_lines():
-                yield line
+            async for chunk in answer.aiter_bytes():
+                *ended, rest = chunk.split(b"\n")
+                for part in ended:
+                    yield b"".join([*begun, part])
+                    begun.clear()
+                if rest:
+                    begun.append(rest)
+            if begun:
+                yield b"".join(begun)
 
     async def _once(self, request: Request) -> bytes:
         session = self._session

@@ -72,7 +72,7 @@ def _term(request: Request, resource_version: str) -> Request:
     return replace(request, query=query)
 
 
-def _told(line: str, request: Request) -> dict[str, Any]:
+def _told(line: bytes, request: Request) -> dict[str, Any]:
     """One line of the stream. Raises what an ERROR means."""
     try:
         told: dict[str, Any] = msgspec.json.decode(line)

@@ -83,9 +83,7 @@ class Applying:
         shared = {key for key in new if key.kind == NAMESPACE and await self._shared(key)}
         there = {key: await self.fenced.get(key) for key in new if key not in shared}
         self._refuse_others(there)
-        if set(new) - shared:
-            self.applied.inventory |= set(new) - shared
-            await self.remember()
+        await self._enter(set(new) - shared)
         writes = 0
         for key, manifest in wished.items():
             if key in shared:
@@ -102,6 +100,17 @@ class Applying:
             )
             writes += 1
         return writes + await self.remove(self.applied.inventory - wished.keys())
+
+    async def _enter(self, fresh: set[Key]) -> None:
+        """Write into the inventory what is about to be made; all or nothing."""
+        if not fresh:
+            return
+        self.applied.inventory |= fresh
+        try:
+            await self.remember()
+        except BaseException:
+            self.applied.inventory -= fresh  # the next pass must write it before it makes any
+            raise
 
     async def remove(self, keys: Iterable[Key]) -> int:
         """Remove objects that are ours, the last made first. Returns how many there were."""

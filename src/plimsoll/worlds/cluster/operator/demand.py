@@ -201,10 +201,10 @@ def _door(pod: Mapping[str, Any]) -> tuple[str, int]:
     """How a gateway's pod is spoken to: as the kubelet asks whether it is ready."""
     for container in pod["spec"]["containers"]:
         ports = {port.get("name"): port["containerPort"] for port in container.get("ports") or ()}
-        asked = (container.get("readinessProbe") or {}).get("httpGet")
-        if asked:
-            port = asked.get("port", DEFAULT_PORT)
-            return asked.get("scheme", "HTTP").lower(), int(ports.get(port, port))
+        asked = (container.get("readinessProbe") or {}).get("httpGet") or {}
+        port = ports.get(asked.get("port"), asked.get("port"))
+        if isinstance(port, int):  # whoever may make pods may name a port that is not there
+            return asked.get("scheme", "HTTP").lower(), port
     return "http", DEFAULT_PORT
 
 

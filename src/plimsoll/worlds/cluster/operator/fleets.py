@@ -98,13 +98,16 @@ def add_up(readings: Iterable[Reading], before: Sum | None = None) -> Sum:
 
     before  the last sum: a Fleet that is not understood any more goes on as it was in it
 
-    Fleets that are being deleted offer nothing and mean nothing.
+    Fleets that are being deleted offer nothing and mean nothing. A gateway that runs keeps its
+    Fleets, also where an operator that starts anew cannot understand the Fleet that it is of:
+    otherwise each of the others would get one of its own.
     """
     before = before or Sum()
     present = sorted((one for one in readings if not one.deleting), key=lambda one: one.age)
     good = {one.key: last for one in present if (last := _last_good(one, before))}
     specs = {key: one.spec for key, one in good.items() if one.spec is not None}
-    gateways = _gateways(specs)
+    kept = frozenset(one.key for one in present if one.held and one.key not in specs)
+    gateways = _gateways([one.key for one in present], specs, kept)
     offers = [one for one in present if one.key in good and good[one.key].offers]
     context = _Context(good=good, specs=specs, offered=tuple(one.key for one in offers))
     found: dict[FleetKey, Effective] = {}
@@ -112,7 +115,8 @@ def add_up(readings: Iterable[Reading], before: Sum | None = None) -> Sum:
         found.update(context.group(members, gateways))
     effective = {}
     for one in present:
-        meant = found.get(one.key) or Effective(key=one.key)
+        holder = one.key if one.key in kept else None
+        meant = found.get(one.key) or Effective(key=one.key, gateway=holder)
         effective[one.key] = _as_read(one, meant, before.effective.get(one.key))
     return Sum(effective=effective, good=good)
 
@@ -135,9 +139,15 @@ def _as_read(one: Reading, meant: Effective, before: Effective | None) -> Effect
     )
 
 
-def _gateways(specs: Mapping[FleetKey, Branch]) -> dict[FleetKey, FleetKey | None]:
-    """The holder of the gateway that serves each Fleet; `specs` has the oldest first."""
-    holders = [key for key, spec in specs.items() if spec.has("gateway")]
+def _gateways(
+    order: Sequence[FleetKey], specs: Mapping[FleetKey, Branch], kept: frozenset[FleetKey]
+) -> dict[FleetKey, FleetKey | None]:
+    """The holder of the gateway that serves each Fleet that is understood.
+
+    order  all Fleets, the oldest first
+    kept   those that are not understood, and whose gateway runs
+    """
+    holders = [key for key in order if key in kept or (key in specs and specs[key].has("gateway"))]
     found: dict[FleetKey, FleetKey | None] = {}
     for key, spec in specs.items():
         if key in holders:

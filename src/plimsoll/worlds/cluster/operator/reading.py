@@ -51,6 +51,7 @@ class Reading:
     digest       of the spec's text
     offers       of the text of the sections that other Fleets may use; empty where there are none
     pools        of the text of its pools; empty where there are none
+    held         whether it asks for a gateway of its own, and its status says that it had one
     """
 
     key: FleetKey
@@ -64,6 +65,7 @@ class Reading:
     digest: str
     offers: str
     pools: str
+    held: bool = False
 
     @property
     def age(self) -> tuple[float, FleetKey]:
@@ -112,6 +114,7 @@ def read_object(fleet: Mapping[str, Any]) -> Reading:
         digest=digest_of(spec),
         offers=digest_of(offers) if offers else "",
         pools=digest_of(sections["pools"]) if sections.get("pools") else "",
+        held="gateway" in sections and (fleet.get("status") or {}).get("gateway") == str(key),
     )
 
 

@@ -92,7 +92,7 @@ class Reconciler:
         status = fleet.get("status") or {}
         inventory = decode_inventory(status.get("inventory"))
         if inventory is None and FINALIZER in (fleet["metadata"].get("finalizers") or ()):
-            inventory = await found_by_label(self.fenced, key)
+            inventory = await found_by_label(self.fenced, key, self.within)
         known = self.progress[key] = Progress(
             uid=uid,
             applied=Applied(inventory=set(inventory or ())),

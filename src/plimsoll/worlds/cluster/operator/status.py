@@ -7,7 +7,7 @@ what `decide` remembers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -112,14 +112,20 @@ def _essence(status: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(status)
     found["memory"] = {
         name: {key: value for key, value in model.items() if key not in _PASSING}
-        for name, model in (status.get("memory") or {}).items()
+        for name, model in _by_model(status.get("memory"))
     }
     found["replicas"] = {
         name: {key: value for key, value in model.items() if key != "reason"}
-        for name, model in (status.get("replicas") or {}).items()
+        for name, model in _by_model(status.get("replicas"))
     }
     found["conditions"] = [
         {**entry, "message": _NUMBER.sub("#", entry.get("message", ""))}
         for entry in status.get("conditions") or ()
     ]
     return found
+
+
+def _by_model(written: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Entries of a map of maps; whatever else a person may have written there is left out."""
+    if isinstance(written, Mapping):
+        yield from ((name, one) for name, one in written.items() if isinstance(one, Mapping))
