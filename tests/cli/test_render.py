@@ -127,6 +127,25 @@ def test_a_kustomization_of_somebody_else_is_left_alone(
     assert mine.read_text() == "resources: []\n"
 
 
+def test_inference_pools_are_made_where_a_picker_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    example = str(ROOT / "examples" / "cluster" / "shared-volume.yaml")
+    code, out, err = outcome(capsys, "render", example, "--inference-pools", "epp:9002")
+    assert code == 0, err
+    pools = [one for one in yaml.safe_load_all(out) if one["kind"] == "InferencePool"]
+    assert [pool["spec"]["endpointPickerRef"]["name"] for pool in pools] == ["epp"]
+
+
+@pytest.mark.parametrize("text", ["epp", ":9002", "epp:http", "epp:0", "epp:70000"])
+def test_a_picker_that_is_none_is_named(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = outcome(
+        capsys, "render", str(ROOT / "examples" / "demo.yaml"), "--inference-pools", text
+    )
+    assert code == 2
+    assert "picker" in err
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"kubernetes": 5}', '{"unknown": 1}', "\xff"])
 def test_a_cluster_info_that_is_none_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str

@@ -37,6 +37,10 @@ from plimsoll.worlds.cluster.yaml_text import to_yaml
     "--scaler", default="", metavar="HOST:PORT",
     help="Let KEDA ask Plimsoll's external scaler there, instead of Prometheus",
 )  # fmt: skip
+@click.option(
+    "--inference-pools", "picker", metavar="SERVICE:PORT",
+    help="Also an InferencePool for each model, with this endpoint picker",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON")
 def render_command(
     files: tuple[str, ...],
@@ -47,6 +51,7 @@ def render_command(
     namespace: str | None,
     image: str,
     scaler: str,
+    picker: str | None,
     as_json: bool,
 ) -> None:
     """Write the Kubernetes objects of a fleet; asks no cluster and changes none.
@@ -61,7 +66,7 @@ def render_command(
         image=image,
         scaler=scaler,
     )
-    rendered = render(site, target=target)
+    rendered = render(site, target=target, picker=_picker(picker))
     notes = (*notes, *rendered.notes)
     if output is None:
         if as_json:
@@ -80,6 +85,21 @@ def render_command(
         + "".join(f"; {path} beside them" for path in rendered.extras)
     )
     _say(notes)
+
+
+def _picker(text: str | None) -> tuple[str, int] | None:
+    """Service and port of an endpoint picker. Raises InputError."""
+    if text is None:
+        return None
+    name, colon, port = text.rpartition(":")
+    if not colon or not name or not port.isdecimal():
+        raise InputError(
+            f"`{text}` is no endpoint picker",
+            where="--inference-pools",
+            hint="write its Service and port, such as `llm-d-epp:9002`",
+            code="render.picker",
+        )
+    return name, int(port)
 
 
 def _say(notes: tuple[str, ...]) -> None:

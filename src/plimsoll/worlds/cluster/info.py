@@ -94,6 +94,7 @@ ASSUMED = ClusterInfo(
         EC2_NODE_CLASS,
         RAY_SERVICE,
         HTTP_ROUTE,
+        INFERENCE_POOL,
         CLUSTER_POLICY,
     ),
 )

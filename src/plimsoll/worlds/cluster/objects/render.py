@@ -18,7 +18,7 @@ from plimsoll.worlds.cluster.objects.monitors import notes as monitor_notes
 from plimsoll.worlds.cluster.objects.namespaces import namespace_objects
 from plimsoll.worlds.cluster.objects.network import network_notes, network_objects
 from plimsoll.worlds.cluster.objects.rights import rights_objects
-from plimsoll.worlds.cluster.objects.routes import route_objects
+from plimsoll.worlds.cluster.objects.routes import inference_pool_objects, route_objects
 from plimsoll.worlds.cluster.objects.scaling import notes as scaling_notes
 from plimsoll.worlds.cluster.objects.scaling import scaling_objects
 from plimsoll.worlds.cluster.objects.security import mps_notes
@@ -60,10 +60,17 @@ class Rendered:
         return tuple(manifest for file in self.files for manifest in file.manifests)
 
 
-def render(site: Site, *, target: Target = "kubernetes", own_namespace: bool = False) -> Rendered:
+def render(
+    site: Site,
+    *,
+    target: Target = "kubernetes",
+    own_namespace: bool = False,
+    picker: tuple[str, int] | None = None,
+) -> Rendered:
     """Every object of a fleet.
 
     own_namespace  also the namespace of the fleet itself
+    picker         Service and port of an endpoint picker: also an InferencePool for each model
 
     Raises InputError for what cannot run in this cluster, or for two objects of one name.
     """
@@ -77,6 +84,7 @@ def render(site: Site, *, target: Target = "kubernetes", own_namespace: bool = F
         *models,
         ("gateway.yaml", [*gateway_objects(site), *route_objects(site)]),
         ("monitors.yaml", monitor_objects(site)),
+        ("inference-pools.yaml", _inference_pools(site, picker)),
     ]
     made = [File(path=path, manifests=tuple(objects)) for path, objects in parts]
     files = tuple(file for file in made if file.manifests)
@@ -100,6 +108,12 @@ def _models(site: Site) -> Iterator[tuple[str, Iterable[Manifest]]]:
     for workload in site.workloads:
         objects = [*workload_objects(site, workload), *scaling_objects(site, workload)]
         yield f"models/{workload.name}.yaml", objects
+
+
+def _inference_pools(site: Site, picker: tuple[str, int] | None) -> Iterable[Manifest]:
+    if picker is None:
+        return ()
+    return inference_pool_objects(site, picker=picker[0], picker_port=picker[1])
 
 
 def _nodes(site: Site) -> Iterator[Manifest]:
