@@ -175,8 +175,13 @@ class Api:
     async def stop(self) -> None:
         http, self._http = self._http, None
         if http is not None:
-            self.server.drop_watches()
-            await http.__aexit__(None, None, None)
+            # A client that is quick watches again before the socket is closed, and the server
+            # would wait for that watch to end.
+            closing = asyncio.ensure_future(http.__aexit__(None, None, None))
+            while not closing.done():
+                self.server.drop_watches()
+                await asyncio.wait({closing}, timeout=0.05)
+            await closing
 
     def _call(self, function: Callable[[], Any]) -> Any:
         """Run in the server's loop; objects are only touched there."""
