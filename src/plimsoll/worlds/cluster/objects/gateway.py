@@ -21,6 +21,7 @@ from plimsoll.worlds.cluster.objects.names import (
     label_value,
     object_name,
 )
+from plimsoll.worlds.cluster.objects.roles import account_subject, granted, service_account
 from plimsoll.worlds.cluster.objects.site import Manifest, Site, metadata
 from plimsoll.worlds.cluster.served import KEY, drain_seconds, encode, gateway_configuration
 
@@ -37,7 +38,7 @@ def gateway_objects(site: Site) -> Iterator[Manifest]:
 
     Raises InputError for a fleet whose configuration no ConfigMap can hold.
     """
-    yield _service_account(site)
+    yield service_account(_meta(site, site.gateway_name))  # its pods ask for the token
     yield from _rights(site)
     yield _config_map(site)
     yield _service(site)
@@ -102,15 +103,6 @@ def _meta(
     return metadata(name, namespace or site.namespace, gateway_labels(site), annotations)
 
 
-def _service_account(site: Site) -> Manifest:
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": _meta(site, site.gateway_name),
-        "automountServiceAccountToken": False,  # its pods ask for it themselves
-    }
-
-
 def _rights(site: Site) -> Iterator[Manifest]:
     """To see where replicas and other gateways are, and its configuration; nothing else."""
     elsewhere = {workload.namespace for workload in site.workloads} - {site.namespace}
@@ -118,27 +110,12 @@ def _rights(site: Site) -> Iterator[Manifest]:
         own = namespace == site.namespace
         # Fleets of one name in two namespaces may have models in the same third one.
         name = site.gateway_name if own else object_name(site.gateway_name, site.namespace)
-        yield {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "Role",
-            "metadata": _meta(site, name, namespace=namespace),
-            "rules": _rules(config_map_name(site) if own else None),
-        }
-        yield {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": _meta(site, name, namespace=namespace),
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name,
-            },
-            "subjects": [
-                {
-                    "kind": "ServiceAccount",
-                    "name": site.gateway_name,
-                    "namespace": site.namespace,
-                }
-            ],
-        }  # fmt: skip
+        yield from granted(
+            "Role",
+            _meta(site, name, namespace=namespace),
+            _rules(config_map_name(site) if own else None),
+            account_subject(site.gateway_name, site.namespace),
+        )
 
 
 def _rules(config_map: str | None) -> list[dict[str, Any]]:

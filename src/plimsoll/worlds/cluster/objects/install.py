@@ -10,6 +10,7 @@ from plimsoll.units import MIB
 from plimsoll.worlds.cluster.objects.names import COMPONENT
 from plimsoll.worlds.cluster.objects.resources import small_resources
 from plimsoll.worlds.cluster.objects.rights import operator_rights
+from plimsoll.worlds.cluster.objects.roles import service_account
 from plimsoll.worlds.cluster.objects.security import OUR_USER, container_security, pod_security
 from plimsoll.worlds.cluster.objects.site import MANAGER, Manifest, metadata
 
@@ -35,12 +36,7 @@ def install_objects(image: str) -> Iterator[Manifest]:
         ),
     }
     yield crd()
-    yield {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": metadata(NAME, NAMESPACE, _LABELS),
-        "automountServiceAccountToken": False,  # its pods ask for it themselves
-    }
+    yield service_account(metadata(NAME, NAMESPACE, _LABELS))  # its pods ask for the token
     yield from operator_rights(account=NAME, namespace=NAMESPACE, name=NAME)
     yield _network_policy()
     yield _service()

@@ -45,6 +45,7 @@ from plimsoll.worlds.cluster.objects.artifacts import (
 )
 from plimsoll.worlds.cluster.objects.names import COMPONENT, POOL, PREFIX, label_value, object_name
 from plimsoll.worlds.cluster.objects.resources import small_resources
+from plimsoll.worlds.cluster.objects.roles import account_subject, granted, service_account
 from plimsoll.worlds.cluster.objects.scheduling import HOSTNAME, tolerated, tolerations_of
 from plimsoll.worlds.cluster.objects.security import (
     OUR_USER,
@@ -146,27 +147,9 @@ def _account(site: Site) -> str:
 def _rights(site: Site) -> Iterator[Manifest]:
     """An account that may change pods of its own namespace, and nothing else."""
     head = metadata(_account(site), site.namespace, site.labels)
-    group = "rbac.authorization.k8s.io"
-    yield {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": head,
-        "automountServiceAccountToken": False,
-    }
-    yield {
-        "apiVersion": f"{group}/v1",
-        "kind": "Role",
-        "metadata": head,
-        "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}],
-    }
-    subject = {"kind": "ServiceAccount", "name": _account(site), "namespace": site.namespace}
-    yield {
-        "apiVersion": f"{group}/v1",
-        "kind": "RoleBinding",
-        "metadata": head,
-        "roleRef": {"apiGroup": group, "kind": "Role", "name": _account(site)},
-        "subjects": [subject],
-    }
+    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}
+    yield service_account(head)
+    yield from granted("Role", head, [rule], account_subject(_account(site), site.namespace))
 
 
 def _daemon_set(site: Site, pool: Pool, path: str, wanted: Wanted) -> Manifest:

@@ -25,6 +25,7 @@ from plimsoll.worlds.cluster.objects.pods import (
     setting,
 )
 from plimsoll.worlds.cluster.objects.resources import Needs, small_resources
+from plimsoll.worlds.cluster.objects.roles import account_subject, granted, service_account
 from plimsoll.worlds.cluster.objects.rollout import rollout
 from plimsoll.worlds.cluster.objects.scaling import scale_target
 from plimsoll.worlds.cluster.objects.security import OUR_USER, container_security
@@ -179,32 +180,13 @@ def _account(workload: Workload) -> str:
 def _rights(workload: Workload) -> Iterator[Manifest]:
     """What Ray's autoscaler, which runs beside the head, may do: see pods, change the number."""
     head = metadata(_account(workload), workload.namespace, workload.labels)
-    group = "rbac.authorization.k8s.io"
-    yield {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": head,
-        "automountServiceAccountToken": False,
-    }
-    yield {
-        "apiVersion": f"{group}/v1",
-        "kind": "Role",
-        "metadata": head,
-        "rules": [
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
-            {"apiGroups": ["ray.io"], "resources": ["rayclusters"], "verbs": ["get", "patch"]},
-        ],
-    }
-    account = {
-        "kind": "ServiceAccount", "name": _account(workload), "namespace": workload.namespace,
-    }  # fmt: skip
-    yield {
-        "apiVersion": f"{group}/v1",
-        "kind": "RoleBinding",
-        "metadata": head,
-        "roleRef": {"apiGroup": group, "kind": "Role", "name": _account(workload)},
-        "subjects": [account],
-    }
+    rules = [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["ray.io"], "resources": ["rayclusters"], "verbs": ["get", "patch"]},
+    ]
+    yield service_account(head)
+    subject = account_subject(_account(workload), workload.namespace)
+    yield from granted("Role", head, rules, subject)
 
 
 def _autoscaler() -> dict[str, Any]:

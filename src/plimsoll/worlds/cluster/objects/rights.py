@@ -7,16 +7,21 @@ a test compares them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from plimsoll.worlds.cluster.objects.names import label_value, object_name
 from plimsoll.worlds.cluster.objects.promql import together
+from plimsoll.worlds.cluster.objects.roles import (
+    RBAC,
+    Rule,
+    account_subject,
+    granted,
+    service_account,
+)
 from plimsoll.worlds.cluster.objects.site import Manifest, Site, metadata
 
 TENANT_GROUP = "plimsoll:tenant:"  # and the tenant's name: whom the cluster's login must put there
-_RBAC = "rbac.authorization.k8s.io"
 _LOOK = ("get", "list", "watch")
 _KEEP = ("get", "list", "watch", "create", "patch", "delete")  # what server-side apply needs
 
@@ -65,7 +70,7 @@ _KEPT = (
     Right(group="networking.k8s.io", resources=("ingresses", "networkpolicies"), verbs=_KEEP),
     Right(group="policy", resources=("poddisruptionbudgets",), verbs=_KEEP),
     Right(group="ray.io", resources=("rayservices",), verbs=_KEEP),
-    Right(group=_RBAC, resources=("rolebindings", "roles"), verbs=_KEEP),
+    Right(group=RBAC, resources=("rolebindings", "roles"), verbs=_KEEP),
     Right(group="resource.k8s.io", resources=("resourceclaimtemplates",), verbs=_KEEP),
     # Replicas, where the operator itself is the one who sets them.
     Right(
@@ -120,19 +125,14 @@ def rights_objects(site: Site) -> Iterator[Manifest]:
     for workload in site.workloads:
         if together(site, workload)[0] is not workload:
             continue  # in another's pods
-        yield {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": metadata(workload.name, workload.namespace, workload.labels),
-            "automountServiceAccountToken": False,
-        }
+        yield service_account(metadata(workload.name, workload.namespace, workload.labels))
     for tenant in site.fleet.tenants:
         if tenant.namespace is None or tenant.namespace == site.namespace:
             continue  # the fleet's own namespace shows more than one tenant's things
         name = object_name(site.fleet.name, "tenant", tenant.name)
-        group = {"apiGroup": _RBAC, "kind": "Group", "name": f"{TENANT_GROUP}{tenant.name}"}
-        yield _role("Role", name, tenant.namespace, site.labels, _TENANT)
-        yield _binding("Role", name, tenant.namespace, site.labels, group)
+        group = {"apiGroup": RBAC, "kind": "Group", "name": f"{TENANT_GROUP}{tenant.name}"}
+        head = metadata(name, tenant.namespace, site.labels)
+        yield from granted("Role", head, _rules(_TENANT), group)
 
 
 def operator_rights(
@@ -146,45 +146,22 @@ def operator_rights(
                 no NodePool, and tells nothing of nodes
     """
     labels = {"app.kubernetes.io/name": label_value(name)}
-    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    subject = account_subject(account, namespace)
     if not namespaces:
-        yield _role("ClusterRole", name, None, labels, (*_KEPT, *_READ, *_WIDE))
-        yield _binding("ClusterRole", name, None, labels, subject)
+        rules = _rules((*_KEPT, *_READ, *_WIDE))
+        yield from granted("ClusterRole", metadata(name, None, labels), rules, subject)
         return
     for each in sorted({namespace, *namespaces}):
-        yield _role("Role", name, each, labels, (*_KEPT, *_READ))
-        yield _binding("Role", name, each, labels, subject)
+        rules = _rules((*_KEPT, *_READ))
+        yield from granted("Role", metadata(name, each, labels), rules, subject)
 
 
-def _role(
-    kind: str, name: str, namespace: str | None, labels: Mapping[str, str], rights: Sequence[Right]
-) -> Manifest:
-    return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": kind,
-        "metadata": metadata(name, namespace, labels),
-        "rules": [
-            {
-                "apiGroups": [right.group],
-                "resources": list(right.resources),
-                "verbs": list(right.verbs),
-            }
-            for right in rights
-        ],
-    }
-
-
-def _binding(
-    kind: str,
-    name: str,
-    namespace: str | None,
-    labels: Mapping[str, str],
-    subject: Mapping[str, Any],
-) -> Manifest:
-    return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": f"{kind}Binding",
-        "metadata": metadata(name, namespace, labels),
-        "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": name},
-        "subjects": [dict(subject)],
-    }
+def _rules(rights: Sequence[Right]) -> list[Rule]:
+    return [
+        {
+            "apiGroups": [right.group],
+            "resources": list(right.resources),
+            "verbs": list(right.verbs),
+        }
+        for right in rights
+    ]
