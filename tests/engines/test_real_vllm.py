@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,6 +60,32 @@ def asked(
     )
 
 
+@contextlib.contextmanager
+def kept_asking(server: VllmServer, streams: int) -> Iterator[None]:
+    """So many streams at any time, however fast they end; at the end they are closed in the middle.
+
+    A machine of which others take a part may not look while three that begin together all run.
+    """
+    enough = threading.Event()
+
+    def ask() -> None:
+        while not enough.is_set():
+            with asked(server, LONG) as stream:
+                for _ in stream:
+                    if enough.is_set():
+                        break
+
+    threads = [threading.Thread(target=ask) for _ in range(streams)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        for thread in threads:
+            thread.join()
+
+
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -96,10 +124,8 @@ def test_two_run_and_one_waits_and_a_closed_stream_frees_its_place(server: VllmS
         counts = ENGINES["vllm"].counts(server.metrics())
         return counts.running, counts.waiting
 
-    streams = [asked(server, LONG) for _ in range(3)]
-    until(lambda: counted() == (2, 1))
-    for stream in streams:
-        stream.close()
+    with kept_asking(server, 3):
+        until(lambda: counted() == (2, 1))
     until(lambda: counted() == (0, 0))
 
 
