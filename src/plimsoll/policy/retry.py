@@ -1,4 +1,7 @@
-"""Whether a failed try is followed by another: before the first byte, elsewhere, bounded. Pure."""
+"""Whether a failed try is followed by another: elsewhere, bounded. Pure.
+
+Before the first byte that is the request once more; after it, the rest of the answer.
+"""
 
 from __future__ import annotations
 
@@ -34,22 +37,38 @@ SUSPICIOUS = frozenset({Failure.CONNECT, Failure.LOST, Failure.GARBAGE})
 """Failures after which a replica gets no new work for a moment."""
 
 
-def after_failure(failure: Failure, *, sent: int, answering: bool, limit: int) -> Next:
+_CONTINUED = _REPEATABLE | {Failure.ENGINE, Failure.FIRST_BYTE, Failure.BETWEEN}
+MOST_BREAKS = 16
+"""How often one answer may break off and be continued."""
+
+MOST_REPEATED = 1024
+"""Tokens that are generated again, so that an answer at temperature 0 goes on exactly as it would
+have. Beyond, the caller would wait too long: half a minute at 40 tokens per second.
+"""
+
+
+def after_failure(
+    failure: Failure, *, sent: int, answering: bool, limit: int, resumable: bool = False
+) -> Next:
     """What to do after a failed try.
 
     failure    how it ended
-    sent       tries so far, this one too, in which the request reached a replica; a stale
-               connection does not count, because the caller opens a new one next time
+    sent       tries so far, this one too, in which the request reached a replica, and since the
+               caller last got a part of the answer; a stale connection does not count, because
+               the caller opens a new one next time
     answering  whether any byte of the answer has gone to the caller
     limit      the most tries that may reach a replica
+    resumable  whether the rest of the answer can be generated elsewhere
 
     A try that was never sent is repeated without counting: the time a request may wait bounds
-    it. Timeouts and other engine errors are final, since a repetition would only add load.
+    it. Timeouts and other engine errors are final before the first byte, since a repetition
+    would only add load; after it, the caller has no way to ask again for the rest alone.
     """
-    if answering:
+    if answering and not resumable:
         return Next.GIVE_UP
     if failure is Failure.STALE:
         return Next.SAME
     if failure in _UNSENT:
         return Next.ELSEWHERE
-    return Next.ELSEWHERE if failure in _REPEATABLE and sent < limit else Next.GIVE_UP
+    repeatable = _CONTINUED if answering else _REPEATABLE
+    return Next.ELSEWHERE if failure in repeatable and sent < limit else Next.GIVE_UP
