@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,17 @@ TWO = ONE.replace(
      startup: {hold: 30s}}
 gateway:""",
 )
+
+KEYED = """
+tenants:
+  - name: acme
+    limits: {concurrency: 8}
+    keys:
+      - {name: web, from: {secret: acme, key: web}}
+      - {name: ci, from: {env: ACME_KEY}}
+      - {name: lost, from: {secret: acme, key: lost}}
+      - {name: sum, sha256: %s}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +232,35 @@ def test_a_model_comes_and_goes_with_the_config_map_without_a_restart(
             assert not stream.over()
         stream.result()
         assert stream.finish == "length"
+
+
+def test_only_callers_with_a_key_are_served_and_no_key_is_said(
+    api: Api, engines: tuple[RealEngine, RealEngine], tmp_path: Path
+) -> None:
+    (tmp_path / "acme").mkdir()
+    (tmp_path / "acme" / "web").write_text("sk-web-canary\n")
+    ready(api, engines[0])
+    text = ONE + KEYED % sha256(b"sk-sum-canary").hexdigest()
+    api.create(config_map(text))
+    arguments = ("--config-map", config_map_name(site(text)), "--namespace", "default")
+    with gateway_process(
+        *arguments, "--api-server", api.url, "--keys", str(tmp_path), ACME_KEY="sk-env-canary"
+    ) as running:
+        wait_for(lambda: running.ready("demo") == 1, what="the replica")
+        with pytest.raises(openai.AuthenticationError):
+            ask(running)
+        for key in ("sk-web-canary", "sk-sum-canary", "sk-env-canary"):
+            with openai.OpenAI(base_url=f"{running.url}/v1", api_key=key, max_retries=0) as sdk:
+                assert [model.id for model in sdk.models.list()] == ["demo"]
+                sdk.completions.create(model="small", prompt="Hi", max_tokens=2)
+        assert running.said("key `lost` of tenant `acme` is not accepted")
+        assert running.said("`limits` of tenants are not kept yet")
+        wait_for(lambda: len(running.accesses) == 4, what="four accesses")
+        callers = {(line.get("tenant"), line.get("key")) for line in running.accesses}
+        assert callers == {(None, None), ("acme", "web"), ("acme", "ci"), ("acme", "sum")}
+        metrics = httpx.get(f"{running.url}/metrics").text
+        assert 'plimsoll_gateway_tenant_requests_total{tenant="acme"} 3.0' in metrics
+        assert "canary" not in f"{running.accesses}{running.events}{metrics}"
 
 
 def test_a_broken_configuration_changes_nothing_and_says_why(

@@ -156,25 +156,48 @@ def test_a_killed_replica_loses_no_whole_request_and_is_started_again(tmp_path: 
         assert "SIGKILL" in failed["reason"]
 
 
-def test_a_killed_replica_ends_its_streams_with_a_well_formed_error(tmp_path: Path) -> None:
+def test_a_stream_goes_on_when_its_only_replica_is_killed(tmp_path: Path) -> None:
     fleet = TWO_REPLICAS.replace("min: 2, max: 2", "min: 1, max: 1")
     with up(tmp_path, fleet=fleet) as running:
         running.event("ready")
-        victim = running.engines()
-        with httpx.stream(
-            "POST",
-            f"{running.url}/v1/chat/completions",
-            json={**LONG, "max_tokens": 100_000},
-            timeout=PATIENCE,
-        ) as answer:
-            lines = answer.iter_lines()
-            next(lines)
-            for process in victim:
-                process.kill()
-            rest = [line for line in lines if line]
+        rest = _killed_under_a_stream(running)
+        assert rest[-1] == "data: [DONE]"
+        assert not any('"error"' in line for line in rest)
+        events = [json.loads(line.removeprefix("data: ")) for line in rest[:-1]]
+        assert len({event["id"] for event in events}) == 1
+        assert [
+            choice["finish_reason"]
+            for event in events
+            for choice in event["choices"]
+            if choice["finish_reason"]
+        ] == ["length"]
+
+
+def test_without_continuation_a_killed_replica_ends_its_streams_with_an_error(
+    tmp_path: Path,
+) -> None:
+    fleet = TWO_REPLICAS.replace("min: 2, max: 2", "min: 1, max: 1")
+    with up(
+        tmp_path, fleet=f"{fleet}  gateway:\n    retries: {{continuation: false}}\n"
+    ) as running:
+        running.event("ready")
+        rest = _killed_under_a_stream(running)
         assert "error" in json.loads(rest[-1].removeprefix("data: "))
         assert "data: [DONE]" not in rest
         assert chat(running.url).status_code == 200
+
+
+def _killed_under_a_stream(running: Up) -> list[str]:
+    """The lines of a long stream, after the first, whose engine is killed."""
+    victims = running.engines()
+    with httpx.stream(
+        "POST", f"{running.url}/v1/chat/completions", json=LONG, timeout=PATIENCE
+    ) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        for process in victims:
+            process.kill()
+        return [line for line in lines if line]
 
 
 def test_an_idle_model_stops_and_the_next_request_waits_for_it(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from plimsoll.fleet.types import Spec
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ALONE = [
     "demo.yaml",
+    "gateway.yaml",
     "production.yaml",
     *sorted(f"plans/{path.name}" for path in (EXAMPLES / "plans").glob("*.yaml")),
 ]

@@ -13,6 +13,7 @@ from typing import Self
 
 import httpx
 
+from plimsoll.facts.engines import engine as engine_facts
 from plimsoll.gateway import Served, Upstream
 
 DEMO = str(files("plimsoll.worlds.local").joinpath("builtin/demo.gguf"))
@@ -20,9 +21,12 @@ DEMO = str(files("plimsoll.worlds.local").joinpath("builtin/demo.gguf"))
 
 def demo(name: str = "demo") -> Served:
     """The demo model as the gateway offers it: llama.cpp needs both helps to see a caller go."""
+    facts = engine_facts("llamacpp")
     return Served(
         name=name, task="chat", context=1024, assemble=True,
-        stream_fields={"return_progress": True},
+        stream_fields={"return_progress": True}, continues=True, tokenizes="/tokenize",
+        renamed_fields=facts.renamed_fields, chat_counter=facts.chat_counter,
+        text_counter=facts.text_counter, cuts_answers=facts.cuts_answers,
     )  # fmt: skip
 
 

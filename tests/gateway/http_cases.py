@@ -9,7 +9,8 @@ from tests.gateway.stub import MESSAGES, get
 BODY = json.dumps({"model": "chat", "messages": MESSAGES}).encode()
 SIZE = len(BODY)
 LINE = b"POST /v1/chat/completions HTTP/1.1\r\n"
-HEAD = LINE + b"Host: a\r\n"
+HOST = b"Host: a\r\n"
+HEAD = LINE + HOST
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 PLAIN = b"Content-Length: %d\r\n" % SIZE
 ONE_CHUNK = b"%x\r\n%b\r\n0\r\n\r\n" % (SIZE, BODY)
@@ -34,6 +35,15 @@ REFUSED_AND_CLOSED = {
     "length-empty": (400, HEAD + b"Content-Length: \r\n\r\n" + BODY),
     "length-with-space": (400, HEAD + b"Content-Length: 1 0\r\n\r\n" + BODY),
     "length-overflow": (400, HEAD + b"Content-Length: 99999999999999999999999\r\n\r\n"),
+    "length-of-many-zeros": (400, HEAD + b"Content-Length: %b5\r\n\r\n" % (b"0" * 1500) + BODY),
+    "length-of-many-digits": (400, HEAD + b"Content-Length: %b\r\n\r\n" % (b"1" * 1500) + BODY),
+    "length-and-comma": (400, HEAD + b"Content-Length: %d,\r\n\r\n" % SIZE + BODY),
+    "length-quoted": (400, HEAD + b'Content-Length: "%d"\r\n\r\n' % SIZE + BODY),
+    "length-before-vertical-tab": (400, HEAD + b"Content-Length: %d\x0b\r\n\r\n" % SIZE + BODY),
+    "length-after-unknown-encoding": (
+        400,
+        HEAD + b"Transfer-Encoding: xchunked\r\n" + PLAIN + b"\r\n" + BODY,
+    ),
     "length-not-ascii-digits": (400, HEAD + b"Content-Length: \xb2\r\n\r\n" + BODY),
     "encoding-unknown": (400, HEAD + b"Transfer-Encoding: xchunked\r\n\r\n" + ONE_CHUNK),
     "encoding-with-gzip": (400, HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + ONE_CHUNK),
@@ -43,6 +53,15 @@ REFUSED_AND_CLOSED = {
     "encoding-twice-in-one": (400, HEAD + b"Transfer-Encoding: chunked, chunked\r\n\r\n"),
     "encoding-quoted": (400, HEAD + b'Transfer-Encoding: "chunked"\r\n\r\n' + ONE_CHUNK),
     "encoding-after-tab": (400, HEAD + b"Transfer-Encoding: \x0bchunked\r\n\r\n" + ONE_CHUNK),
+    "encoding-empty": (400, HEAD + b"Transfer-Encoding:\r\n" + PLAIN + b"\r\n" + BODY),
+    "encoding-comma-first": (400, HEAD + b"Transfer-Encoding: , chunked\r\n\r\n" + ONE_CHUNK),
+    "encoding-with-parameter": (400, HEAD + b"Transfer-Encoding: chunked;q=1\r\n\r\n" + ONE_CHUNK),
+    "encoding-before-space": (400, HEAD + b"Transfer-Encoding : chunked\r\n\r\n" + ONE_CHUNK),
+    "encoding-before-nul": (400, HEAD + b"Transfer-Encoding: chunked\0\r\n\r\n" + ONE_CHUNK),
+    "encoding-hidden-by-bare-cr": (
+        400,
+        HEAD + b"X: y\rTransfer-Encoding: chunked\r\n" + PLAIN + b"\r\n" + BODY,
+    ),
     "encoding-in-1-0": (
         400,
         b"POST /v1/chat/completions HTTP/1.0\r\n" + CHUNKED + b"\r\n" + ONE_CHUNK,
@@ -56,12 +75,26 @@ REFUSED_AND_CLOSED = {
     "chunk-size-with-space": (400, HEAD + CHUNKED + b"\r\n3 \r\nabc\r\n0\r\n\r\n"),
     "chunk-size-overflow": (400, HEAD + CHUNKED + b"\r\nfffffffffffffffff\r\nabc"),
     "chunk-size-bare-lf": (400, HEAD + CHUNKED + b"\r\n3\nabc\r\n0\r\n\r\n"),
+    "chunk-size-with-plus": (400, HEAD + CHUNKED + b"\r\n+3\r\nabc\r\n0\r\n\r\n"),
+    "chunk-size-after-space": (400, HEAD + CHUNKED + b"\r\n 3\r\nabc\r\n0\r\n\r\n"),
+    "chunk-size-with-underscore": (400, HEAD + CHUNKED + b"\r\n0_3\r\nabc\r\n0\r\n\r\n"),
+    "chunk-size-bare-cr": (400, HEAD + CHUNKED + b"\r\n3\rabc\r\n0\r\n\r\n"),
+    "chunk-data-bare-lf": (400, HEAD + CHUNKED + b"\r\n3\r\nabc\n0\r\n\r\n"),
+    "last-chunk-bare-lf": (400, HEAD + CHUNKED + b"\r\n3\r\nabc\r\n0\n\n"),
+    "chunk-extension-bare-lf": (400, HEAD + CHUNKED + b"\r\n3;a=b\nabc\r\n0\r\n\r\n"),
+    "chunk-extension-with-nul": (400, HEAD + CHUNKED + b"\r\n3;a=\0\r\nabc\r\n0\r\n\r\n"),
     "chunk-without-end": (400, HEAD + CHUNKED + b"\r\n3\r\nabcX0\r\n\r\n"),
     "chunk-longer-than-said": (400, HEAD + CHUNKED + b"\r\n2\r\nabc\r\n0\r\n\r\n"),
     "chunk-extension-endless": (
         400,
         HEAD + CHUNKED + b"\r\n" + b"1;" + b"a" * 20_000,
     ),
+    "chunk-extensions-on-every-byte": (
+        400,
+        HEAD + CHUNKED + b"\r\n" + b"1;%b\r\n{\r\n" % (b"a" * 500) * 60,
+    ),
+    "trailer-folded": (400, HEAD + CHUNKED + b"\r\n0\r\nX: y\r\n z\r\n\r\n"),
+    "trailer-endless": (400, HEAD + CHUNKED + b"\r\n0\r\nX: " + b"a" * 20_000),
     "trailer-with-length": (400, HEAD + CHUNKED + b"\r\n0\r\nContent-Length: 5\r\n\r\nabcde"),
     # Lines and headers.
     "bare-lf": (400, b"GET /health HTTP/1.1\nHost: a\n\n"),
@@ -84,6 +117,23 @@ REFUSED_AND_CLOSED = {
     "two-equal-hosts": (400, headers(b"Host: a", b"Host: a")),
     "host-with-path": (400, headers(b"Host: a/b")),
     "host-with-user": (400, headers(b"Host: me@a")),
+    "host-with-space": (400, headers(b"Host: a b")),
+    "host-with-comma": (400, headers(b"Host: a,b")),
+    "host-too-long": (400, headers(b"Host: " + b"a" * 300)),
+    "delete-in-value": (400, headers(b"Host: a", b"X: a\x7fb")),
+    "vertical-tab-before-value": (400, headers(b"Host: a", b"\x0bX: b")),
+    "carriage-returns-only": (400, b"GET /health HTTP/1.1\rHost: a\r\r"),
+    "carriage-return-twice": (400, b"GET /health HTTP/1.1\r\r\nHost: a\r\n\r\n"),
+    "expect-list": (417, HEAD + PLAIN + b"Expect: 100-continue, a-miracle\r\n\r\n"),
+    "expect-101": (417, HEAD + PLAIN + b"Expect: 101-switching\r\n\r\n"),
+    "expect-too-much": (
+        413,
+        HEAD + b"Content-Length: 50000000\r\nExpect: 100-continue\r\n\r\n",
+    ),
+    "expect-nowhere": (
+        404,
+        b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+    ),
     "expect-other": (417, HEAD + PLAIN + b"Expect: a-miracle\r\n\r\n"),
     # The first line.
     "unknown-method": (400, b"BREW /health HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -93,6 +143,43 @@ REFUSED_AND_CLOSED = {
     "nul-in-target": (400, b"GET /hea\0lth HTTP/1.1\r\nHost: a\r\n\r\n"),
     "eight-bit-target": (400, b"GET /hea\xfflth HTTP/1.1\r\nHost: a\r\n\r\n"),
     "no-target": (400, b"GET HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "space-before-method": (400, b" GET /health HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "space-after-version": (400, b"GET /health HTTP/1.1 \r\nHost: a\r\n\r\n"),
+    "fragment-in-target": (
+        404,
+        b"POST /v1/chat/completions#x HTTP/1.1\r\n" + HOST + PLAIN + b"\r\n",
+    ),
+    "relative-target": (400, b"GET health HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "absolute-without-host": (400, b"GET http:/// HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "absolute-of-no-scheme": (400, b"GET ://a/health HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "backslash-target": (400, b"GET \\health HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "percent-slash": (404, b"POST /v1%2fchat/completions HTTP/1.1\r\n" + HOST + PLAIN + b"\r\n"),
+    "percent-letter": (404, b"POST /v1/ch%61t/completions HTTP/1.1\r\n" + HOST + PLAIN + b"\r\n"),
+    "percent-nul": (404, b"POST /v1/chat/completions%00 HTTP/1.1\r\n" + HOST + PLAIN + b"\r\n"),
+    "percent-question": (
+        404,
+        b"POST /v1/chat/completions%3fa=b HTTP/1.1\r\n" + HOST + PLAIN + b"\r\n",
+    ),
+    "percent-line-end": (
+        404,
+        b"POST /v1/chat/completions%0d%0aX:y HTTP/1.1\r\n" + HOST + PLAIN + b"\r\n",
+    ),
+    "dots-in-target": (
+        405,
+        b"POST /v1/models/../chat/completions HTTP/1.1\r\n" + HOST + PLAIN + b"\r\n",
+    ),
+    "path-parameter": (
+        404,
+        b"POST /v1/chat/completions;a=b HTTP/1.1\r\n" + HOST + PLAIN + b"\r\n",
+    ),
+    "slashes-doubled": (404, b"POST //v1/chat/completions HTTP/1.1\r\n" + HOST + PLAIN + b"\r\n"),
+    "version-0-9-post": (505, b"POST /v1/chat/completions\r\n\r\n" + BODY),
+    "version-11": (400, b"GET /health HTTP/11.1\r\nHost: a\r\n\r\n"),
+    "version-1-without-minor": (400, b"GET /health HTTP/1\r\nHost: a\r\n\r\n"),
+    "version-of-another-protocol": (400, b"GET /health ICE/1.0\r\nHost: a\r\n\r\n"),
+    "rtsp": (405, b"DESCRIBE /health RTSP/1.0\r\nHost: a\r\n\r\n"),
+    "answer-for-request": (400, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    "proxy-protocol": (400, b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + HEAD + PLAIN + b"\r\n" + BODY),
     "version-0-9": (505, b"GET /health\r\n\r\n"),
     "version-1-2": (505, b"GET /health HTTP/1.2\r\nHost: a\r\n\r\n"),
     "version-2": (505, b"GET /health HTTP/2.0\r\nHost: a\r\n\r\n"),
@@ -100,6 +187,11 @@ REFUSED_AND_CLOSED = {
     "http-2-preface": (400, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     "tls-hello": (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
     "connect": (405, b"CONNECT other:443 HTTP/1.1\r\nHost: other\r\n\r\n"),
+    "http-2-preface-with-settings": (
+        400,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+    ),
+    "http-2-frames": (400, b"\0\0\x04\x08\0\0\0\0\0\0\0\xff\xff"),
     "upgrade-with-body": (
         400,
         HEAD + PLAIN + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n" + BODY,
@@ -135,6 +227,18 @@ ACCEPTED = {
     "chunk-leading-zeros": HEAD + CHUNKED + b"\r\n000%x\r\n%b\r\n0\r\n\r\n" % (SIZE, BODY),
     "trailer": HEAD + CHUNKED + b"\r\n%x\r\n%b\r\n0\r\nX: y\r\n\r\n" % (SIZE, BODY),
     "length-with-trailing-space": HEAD + b"Content-Length: %d \r\n\r\n" % SIZE + BODY,
+    "length-with-leading-zeros": HEAD + b"Content-Length: 000%d\r\n\r\n" % SIZE + BODY,
+    "two-spaces-after-method": b"POST  /v1/chat/completions HTTP/1.1\r\n" + HOST + PLAIN
+    + b"\r\n" + BODY,
+    "absolute-target-with-port": b"POST http://a:80/v1/chat/completions?x=y HTTP/1.1\r\n" + HOST
+    + PLAIN + b"\r\n" + BODY,
+    "absolute-target-elsewhere": b"POST http://b/v1/chat/completions HTTP/1.1\r\n" + HOST + PLAIN
+    + b"\r\n" + BODY,
+    "trailer-with-framing-names": HEAD + CHUNKED + b"\r\n%x\r\n%b\r\n0\r\nX-Content-Length: 5\r\n"
+    b"Host: b\r\nContent-Encoding: gzip\r\n\r\n" % (SIZE, BODY),
+    "expect-continue": HEAD + PLAIN + b"Expect: 100-Continue\r\n\r\n" + BODY,
+    "unknown-headers": HEAD + b"Cookie: a=b\r\nX-Forwarded-For: c\r\nAuthorization: Bearer d\r\n"
+    b"TE: trailers\r\nConnection: x-hop\r\nX-Hop: e\r\n" + PLAIN + b"\r\n" + BODY,
     "empty-lines-first": b"\r\n\r\n" + HEAD + PLAIN + b"\r\n" + BODY,
     "absolute-target": b"POST http://a/v1/chat/completions HTTP/1.1\r\nHost: a\r\n" + PLAIN
     + b"\r\n" + BODY,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plimsoll.gateway import Board, Gateway, GatewaySettings, Served, Upstream, new_event_loop
+from plimsoll.gateway.access import Access
 from plimsoll.telemetry.access_log import AccessLog
 from plimsoll.telemetry.metrics import GatewayMetrics
 
@@ -226,11 +227,18 @@ async def rig(
     served: Served = CHAT,
     wake: Callable[[str], None] | None = None,
     log: AccessLog | None = None,
+    access: Access | None = None,
 ) -> AsyncIterator[Rig]:
     """A gateway before stub engines, started and closed; its counts must end at zero."""
     board = Board([served, EMBED], wake=wake)
     metrics = GatewayMetrics()
-    gateway = Gateway(board=board, settings=settings or GatewaySettings(), metrics=metrics, log=log)
+    gateway = Gateway(
+        board=board,
+        settings=settings or GatewaySettings(),
+        metrics=metrics,
+        log=log,
+        access=access,
+    )
     host, port = await gateway.start("127.0.0.1", 0)
     for engine in engines:
         await engine.start()

@@ -15,7 +15,7 @@ import pytest
 from plimsoll.engines import ENGINES
 from plimsoll.facts.engines import engine as engine_facts
 from plimsoll.gateway import EngineLooks, LookPace, Served, Spoken, Upstream
-from plimsoll.gateway.queue import Place
+from plimsoll.policy.requests.types import Place
 from plimsoll.telemetry.engine_metrics import EngineSeen
 from tests.gateway.engine import RealEngine, demo
 from tests.gateway.stub import MESSAGES, Asked, Rig, StubEngine, chat, good, post, rig, run, until
@@ -76,9 +76,8 @@ async def looking(
 
 
 def place(the: Rig, model: str = "chat") -> Place:
-    queue = the.board.find(model)
-    assert queue is not None
-    return queue.places[0]
+    places = tuple(the.board.places(model))
+    return places[0]
 
 
 def seen(looks: EngineLooks) -> EngineSeen:

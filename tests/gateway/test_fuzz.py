@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plimsoll.gateway import Board, GatewaySettings
 from plimsoll.gateway.connection import ClientConnection
 from plimsoll.gateway.errors import TABLE
-from plimsoll.gateway.exchange import Means
+from plimsoll.gateway.one_try import Means
 from plimsoll.gateway.pages import Pages
 from plimsoll.gateway.service import Service
 from plimsoll.gateway.upstream import Pool
@@ -58,7 +58,7 @@ def gateway() -> Service:
     metrics = GatewayMetrics()
     board = Board([CHAT, EMBED])
     means = Means(board=board, pool=Pool(1.0), settings=SMALL, metrics=metrics, log=None)
-    return Service(means=means, pages=Pages(board, created=0))
+    return Service(means=means, pages=Pages(board, metrics.recent, created=0))
 
 
 def answers(written: bytes) -> list[int]:

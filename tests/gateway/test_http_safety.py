@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
+from time import monotonic
 
 import pytest
 
 from plimsoll.gateway import GatewaySettings
 from plimsoll.gateway.errors import TABLE
 from tests.gateway.http_cases import ACCEPTED, BODY, CHUNKED, HEAD, PLAIN, REFUSED_AND_CLOSED
+from tests.gateway.raw_engine import RawEngine
 from tests.gateway.stub import MESSAGES, StubEngine, chat, get, post, rig, run, until
 
 SMALL = GatewaySettings(max_body=4096, max_target=256, max_head=2048, max_headers=20)
 
 
 def test_the_table_is_long_enough() -> None:
-    assert len(REFUSED_AND_CLOSED) >= 60
+    assert len(REFUSED_AND_CLOSED) >= 140
 
 
 @pytest.mark.parametrize("pieces", ["whole", "bytes"])
@@ -29,7 +32,7 @@ def test_a_request_that_cannot_be_trusted_is_refused_and_its_connection_closed(
     status, data = REFUSED_AND_CLOSED[name]
 
     async def main() -> None:
-        async with rig(StubEngine(), settings=SMALL) as the:
+        async with rig(RawEngine(), settings=SMALL) as the:
             client = await the.connect()
             single = 0 if pieces == "whole" else 500
             for byte in data[:single]:
@@ -44,18 +47,156 @@ def test_a_request_that_cannot_be_trusted_is_refused_and_its_connection_closed(
             client.send(chat())
             assert await client.at_end()
             await client.close()
-            assert the.engine.asked == []
+            assert the.engine.connections == []
 
     run(main)
 
 
+@pytest.mark.parametrize("pieces", ["whole", "bytes"])
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_a_request_that_is_only_unusual_is_served(name: str) -> None:
+def test_a_request_that_is_only_unusual_reaches_an_engine_as_one_plain_one(
+    name: str, pieces: str
+) -> None:
+    data = ACCEPTED[name]
+
     async def main() -> None:
-        async with rig(StubEngine()) as the:
-            reply = await the.ask(ACCEPTED[name])
-            assert reply.status == 200
-            assert the.engine.asked[0].body == BODY
+        async with rig(RawEngine()) as the:
+            client = await the.connect()
+            if pieces == "whole":
+                client.send(data)
+            else:
+                for byte in data:
+                    client.send(bytes([byte]))
+                    await asyncio.sleep(0)
+            if b"100-Continue" in data:
+                assert await client.head() == (100, {})
+            assert (await client.reply()).status == 200
+            await client.close()
+            assert [said.body for said in the.engine.heard()] == [BODY]
+
+    run(main)
+
+
+@pytest.mark.parametrize("name", REFUSED_AND_CLOSED)
+def test_behind_a_right_request_a_wrong_one_changes_neither_its_answer_nor_its_engine(
+    name: str,
+) -> None:
+    status, data = REFUSED_AND_CLOSED[name]
+
+    async def main() -> None:
+        async with rig(RawEngine(), settings=SMALL) as the:
+            client = await the.connect()
+            client.send(ACCEPTED["plain"] + data + chat())
+            assert [(await client.reply()).status for _ in range(2)] == [200, status]
+            assert await client.at_end()
+            await client.close()
+            assert [said.body for said in the.engine.heard()] == [BODY]
+
+    run(main)
+
+
+@pytest.mark.parametrize("leave", ["close", "reset"])
+@pytest.mark.parametrize("name", ["plain", "chunked", "http-1-0"])
+def test_a_caller_that_hangs_up_before_its_request_is_whole_leaves_nothing_behind(
+    name: str, leave: str
+) -> None:
+    data = ACCEPTED[name]
+
+    async def main() -> None:
+        async with rig(RawEngine()) as the:
+            for size in range(0, len(data), 3):
+                client = await the.connect()
+                client.send(data[:size])
+                await asyncio.sleep(0)
+                if leave == "close":
+                    client.writer.close()
+                else:
+                    linger = struct.pack("ii", 1, 0)
+                    sock = client.writer.get_extra_info("socket")
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    await client.close()
+            service = the.gateway._service
+            await until(lambda: not service.connections)
+            assert service.bodies == 0
+            assert the.engine.connections == []
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"", b"GET /health HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 500),
+        (HEAD + PLAIN + b"\r\n", BODY * 9),
+        (HEAD + CHUNKED + b"\r\n", b"1\r\na\r\n" * 100),
+        (b"\r\n", b"\r\n" * 500),
+    ],
+    ids=["head", "body", "chunks", "empty-lines"],
+)
+def test_a_request_that_comes_byte_by_byte_has_no_more_time_than_another(parts) -> None:
+    first, slowly = parts
+
+    async def main() -> None:
+        hasty = GatewaySettings(head_seconds=0.3, body_seconds=0.3, idle_seconds=0.3)
+        async with rig(RawEngine(), settings=hasty) as the:
+            client = await the.connect()
+            client.send(first)
+            since = monotonic()
+            reading = asyncio.ensure_future(client.reader.read())
+            for byte in slowly:
+                if reading.done() or monotonic() - since > 2:
+                    break
+                client.send(bytes([byte]))
+                await asyncio.sleep(0.01)
+            said = await reading
+            assert monotonic() - since < 1
+            assert said == b"" or said.startswith(b"HTTP/1.1 408 ")
+            await client.close()
+            assert the.engine.connections == []
+
+    run(main)
+
+
+def test_a_request_that_begins_behind_another_has_only_its_own_time() -> None:
+    """Each read ends one request and begins the next, so that a reader is never idle."""
+    whole = get("/health")
+
+    async def main() -> None:
+        hasty = GatewaySettings(head_seconds=0.2, idle_seconds=30.0)
+        async with rig(RawEngine(), settings=hasty) as the:
+            client = await the.connect()
+            client.send(whole[:5])
+            await asyncio.sleep(0.05)
+            client.send(whole[5:] + whole[:5])
+            assert (await client.reply()).status == 200
+            since = monotonic()
+            assert (await client.reply()).status == 408
+            assert monotonic() - since < 1
+
+    run(main)
+
+
+def test_a_caller_that_waits_for_100_behind_another_request_is_told_to_go_on() -> None:
+    head, body = chat().split(b"\r\n\r\n", 1)
+
+    async def main() -> None:
+        async with rig(RawEngine()) as the:
+            client = await the.connect()
+            client.send(chat() + head + b"\r\nExpect: 100-continue\r\n\r\n")
+            assert (await client.reply()).status == 200
+            assert await client.head() == (100, {})
+            client.send(body)
+            assert (await client.reply()).status == 200
+            await client.close()
+
+    run(main)
+
+
+def test_a_length_of_thousands_of_zeros_is_refused() -> None:
+    async def main() -> None:
+        async with rig(RawEngine()) as the:
+            reply = await the.ask(HEAD + b"Content-Length: %b5\r\n\r\n" % (b"0" * 6000))
+            assert (reply.status, reply.code) == (400, "bad_http")
 
     run(main)
 

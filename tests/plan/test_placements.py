@@ -68,3 +68,9 @@ def test_a_gguf_file_that_nobody_knows_asks_for_a_base_model(tmp_path: Path) -> 
     with pytest.raises(InputError, match="catalogue does not know it") as caught:
         plan_for_cluster(read_fleet((str(file),)))
     assert "baseModel" in (caught.value.hint or "")
+
+
+def test_a_placement_says_what_its_cache_holds_and_how_fast_it_reads() -> None:
+    place = planned("plans/405b-over-two-nodes.yaml").plan.placement("llama-405b")
+    assert place.parallel * place.context < place.kv_tokens < 10 * place.parallel * place.context
+    assert 1_000 < place.prefill_rate < 100_000

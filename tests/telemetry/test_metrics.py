@@ -18,17 +18,31 @@ from plimsoll.telemetry.metrics import (
     Distribution,
     GatewayMetrics,
 )
+from plimsoll.telemetry.replica_metrics import ReplicaDepth
 
 
 def filled() -> GatewayMetrics:
     metrics = GatewayMetrics()
-    metrics.watch(lambda: [Depth(model="chat", queued=1, in_flight=2, replicas=3)])
+    metrics.watch(
+        lambda: [
+            Depth(
+                model="chat", queued=1, queued_bytes=80, held=1, in_flight=2, replicas=3,
+                each=(
+                    ReplicaDepth(replica="chat-0", in_flight=2, ejected=True, ejections=(4, 1)),
+                ),
+            )
+        ]
+    )  # fmt: skip
     numbers = metrics.model('odd "name"\n\\')
     chat = metrics.model("chat")
     for each in (numbers, chat):
         each.answered("chat", 200)
         each.queue.observe(0.02)
         each.prompt_tokens += 5
+        of = each.replica("chat-0")
+        of.tries, of.firsts, of.first, of.completion_tokens = 3, 2, 0.25, 9
+        each.fallbacks["other"] = 2
+    metrics.tenant("acme").prompt_tokens += 7
     metrics.none.answered("none", 404)
     metrics.refusal("not_found")
     return metrics
@@ -52,6 +66,37 @@ def test_gauges_are_read_when_somebody_scrapes() -> None:
     assert 'plimsoll_gateway_queued{model="chat"} 1.0' in text
     assert 'plimsoll_gateway_in_flight{model="chat"} 2.0' in text
     assert 'plimsoll_gateway_replicas_ready{model="chat"} 3.0' in text
+    assert 'plimsoll_gateway_held{model="chat"} 1.0' in text
+    assert 'plimsoll_gateway_queued_bytes{model="chat"} 80.0' in text
+    of = 'model="chat",replica="chat-0"}'
+    assert f"plimsoll_gateway_replica_in_flight{{{of} 2.0" in text
+    assert f"plimsoll_gateway_replica_ejected{{{of} 1.0" in text
+    assert f'plimsoll_gateway_replica_ejections_total{{kind="broken",{of} 4.0' in text
+    assert f'plimsoll_gateway_replica_ejections_total{{kind="outlier",{of} 1.0' in text
+
+
+def test_a_replica_has_its_own_numbers() -> None:
+    text, of = filled().text().decode(), 'model="chat",replica="chat-0"}'
+    assert f"plimsoll_gateway_replica_tries_total{{{of} 3.0" in text
+    assert f'plimsoll_gateway_replica_tokens_total{{kind="completion",{of} 9.0' in text
+    assert f"plimsoll_gateway_replica_first_byte_seconds_count{{{of} 2.0" in text
+    assert f"plimsoll_gateway_replica_first_byte_seconds_sum{{{of} 0.25" in text
+
+
+def test_replicas_that_are_gone_are_no_longer_shown_and_those_that_stay_count_on() -> None:
+    metrics = GatewayMetrics()
+    chat = metrics.model("chat")
+    for generation in range(100):
+        chat.keep(["stays", f"pod-{generation}"])
+        chat.replica("stays").tries += 1
+    text = metrics.text().decode()
+    assert 'replica_tries_total{model="chat",replica="stays"} 100.0' in text
+    assert text.count("plimsoll_gateway_replica_tries_total{") == 2
+
+
+def test_tokens_are_counted_by_tenant() -> None:
+    text = filled().text().decode()
+    assert 'plimsoll_gateway_tenant_tokens_total{kind="prompt",tenant="acme"} 7.0' in text
 
 
 def test_gauges_of_a_model_without_requests_are_there_and_its_histograms_are_not() -> None:
@@ -91,6 +136,7 @@ def many(*, busy: bool) -> GatewayMetrics:
         numbers = metrics.model(name)
         if busy:
             numbers.answered("chat", 200)
+            numbers.keep([f"{name}-{replica}" for replica in range(3)])
             for spread in (numbers.queue, numbers.first, numbers.request, numbers.gap):
                 spread.observe(0.2)
     return metrics

@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from plimsoll.cli.gateway_keys import access_of, not_kept
 from plimsoll.cli.gateway_limits import gateway_settings
+from plimsoll.cli.offered import Planned, offered
 from plimsoll.cli.signals import on_signals
+from plimsoll.cli.workers import Place, shared
 from plimsoll.engines import ENGINES
 from plimsoll.errors import InputError
 from plimsoll.facts.engines import engine as engine_facts
 from plimsoll.facts.engines import engines as all_engine_facts
+from plimsoll.fleet import Fleet
 from plimsoll.fleet.gateway import Logs
 from plimsoll.gateway import (
     Board,
@@ -27,7 +34,9 @@ from plimsoll.gateway import (
     Spoken,
     Upstream,
 )
+from plimsoll.gateway.access import Access
 from plimsoll.gateway.certificate import Certificate
+from plimsoll.gateway.workers.member import Member
 from plimsoll.telemetry.access_log import AccessLog
 from plimsoll.telemetry.engine_metrics import EngineMetrics
 from plimsoll.telemetry.event_log import log_events
@@ -39,6 +48,8 @@ from plimsoll.worlds.cluster.served import GatewayConfiguration, ServedModel, dr
 FIRST_WORD_SECONDS = 30.0  # that a new gateway waits for namespaces of which it hears nothing
 _SETTLE_SECONDS = 0.02  # a burst of changes is looked at once
 _CERTIFICATE_SECONDS = 10.0  # between two looks at the certificate's files
+_FAREWELL_SECONDS = 1.0  # for which an idle connection may still bring a request in a drain
+_KEYS_SECONDS = 30.0  # between two looks at the files of keys
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +63,8 @@ class Door:
     certificate  None: plain HTTP
     namespace    in which the gateways run
     service      Service of all gateways of the fleet; empty: this one is alone
+    drain_delay  seconds for which connections are still accepted when it is to end
+    place        among the workers of one gateway; None: it has none
     """
 
     host: str
@@ -59,6 +72,13 @@ class Door:
     certificate: Certificate | None
     namespace: str
     service: str
+    drain_delay: float = 0.0
+    place: Place | None = None
+
+    @property
+    def workers(self) -> int:
+        """Processes of this gateway."""
+        return self.place.count if self.place is not None else 1
 
 
 class ClusterGateway:
@@ -77,10 +97,14 @@ class ClusterGateway:
         replicas: Callable[[Callable[[], None]], Replicas],
         metrics: WatchMetrics,
         pace: LookPace,
+        keys: Path | None = None,
         as_json: bool = False,
     ) -> None:
+        """`keys`: folder with keys of tenants that are in Secrets, a file `TENANT/KEY` each."""
         self._door = door
         self._json = as_json
+        self._keys = keys
+        self._complaints: tuple[str, ...] = ()
         self._configurations = configurations
         self._changed = asyncio.Event()
         self._configured = asyncio.Event()
@@ -96,11 +120,15 @@ class ClusterGateway:
         numbers = GatewayMetrics()
         numbers.follow(EngineMetrics(self._looks.seen))
         numbers.add(metrics)
+        self._member: Member | None = None
+        if door.place is not None:
+            self._member = Member(numbers=numbers.parts, explain=self._explain)
         self._gateway = Gateway(
             board=self._board,
             settings=GatewaySettings(),
             metrics=numbers,
             log=AccessLog(sys.stdout),
+            siblings=self._member,
         )
 
     async def serve(self) -> int:
@@ -117,16 +145,27 @@ class ClusterGateway:
                     await self._gateway.close()
 
     async def _open_to_end(self) -> int:
+        place, member = self._door.place, self._member
+        if place is not None and member is not None:
+            await member.join(socket.socket(fileno=place.descriptor), self._orphaned)
         await self._unless_stopped(self._knows_enough())
         if self._stopping.is_set():
             return 0
         certificate = self._door.certificate
         host, port = await self._gateway.start(
-            self._door.host, self._door.port, tls=certificate.context if certificate else None
+            self._door.host,
+            self._door.port,
+            tls=certificate.context if certificate else None,
+            shared=member is not None,
         )
         _log.info("listening on %s port %d", host, port, extra={"fields": {"port": port}})
+        if member is not None:
+            member.ready()
         await self._stopping.wait()
-        return await self._drain()
+        cut = await self._drain()
+        if member is not None:
+            await member.leave()
+        return cut
 
     @contextlib.asynccontextmanager
     async def _helpers(self) -> AsyncIterator[None]:
@@ -136,6 +175,7 @@ class ClusterGateway:
                 group.create_task(self._follow()),
                 group.create_task(self._tell()),
                 group.create_task(self._renew()),
+                group.create_task(self._reread_keys()),
                 group.create_task(self._looks.run()),
             ]
             try:
@@ -180,8 +220,9 @@ class ClusterGateway:
         self._configuration = configuration
         wish = configuration.fleet.gateway
         log_events(sys.stderr, level=wish.logs.level, as_json=self._json or _as_json(wish.logs))
-        self._gateway.configure(gateway_settings(wish))
-        self._board.offer(_offered(served) for served in configuration.models)
+        self._gateway.configure(shared(gateway_settings(configuration.fleet), self._door.workers))
+        self._guard(*self._access_of(configuration.fleet))
+        self._board.offer(_offered(configuration))
         self._looks.follow(
             {each.model: told for each in configuration.models if (told := spoken(each))}
         )
@@ -193,7 +234,8 @@ class ClusterGateway:
         _log.info(
             "serving %d models (%d new, %d gone)", len(names), len(names - old), len(old - names)
         )
-        _warn_of_tenants(configuration)
+        if unkept := not_kept(configuration.fleet):
+            _log.warning("%s", unkept)
         self._configured.set()
         self._changed.set()
 
@@ -234,11 +276,11 @@ class ClusterGateway:
         )
 
     def _gateways(self) -> int:
-        """Gateways of the fleet that get requests, this one included."""
+        """Processes that share the replicas: every worker of every gateway that gets requests."""
         door = self._door
         found = self._replicas.of(door.namespace, door.service, port=door.port)
         self._metrics.peers = max(1, len(found)) if door.service else 1
-        return self._metrics.peers
+        return self._metrics.peers * door.workers
 
     async def _renew(self) -> None:
         """Take a certificate that was renewed."""
@@ -251,12 +293,35 @@ class ClusterGateway:
             except InputError as error:
                 _log.warning("%s", error)
 
+    def _access_of(self, fleet: Fleet) -> tuple[Access, tuple[str, ...]]:
+        return access_of(fleet, environment=os.environ, folder=self._keys)
+
+    def _guard(self, access: Access, complaints: tuple[str, ...]) -> None:
+        """Have a guard, and say once what is wrong with keys."""
+        self._gateway.guard(access)
+        for complaint in complaints:
+            if complaint not in self._complaints:
+                _log.warning("%s", complaint)
+        self._complaints = complaints
+
+    async def _reread_keys(self) -> None:
+        """Take keys that were changed in their Secrets."""
+        while self._keys is not None:
+            await asyncio.sleep(_KEYS_SECONDS)
+            configuration = self._configuration
+            if configuration is not None:
+                read = await asyncio.to_thread(self._access_of, configuration.fleet)
+                if configuration is self._configuration:
+                    self._guard(*read)
+
     async def _drain(self) -> int:
         """Finish what is going on; a second signal cuts it now."""
         assert self._configuration is not None
         seconds = drain_seconds(self._configuration.fleet)
         _log.info("draining for at most %.0f s", seconds)
-        draining = asyncio.create_task(self._gateway.drain(seconds))
+        draining = asyncio.create_task(
+            self._gateway.drain(seconds, accept=self._door.drain_delay, idle=_FAREWELL_SECONDS)
+        )
         hurried = asyncio.create_task(self._hurry.wait())
         try:
             await asyncio.wait({draining, hurried}, return_when=asyncio.FIRST_COMPLETED)
@@ -268,25 +333,37 @@ class ClusterGateway:
         _log.info("drained", extra={"fields": {"cut": cut}})
         return cut
 
+    def _explain(self, key: bytes) -> bytes:
+        return self._gateway.known(key)
+
+    def _orphaned(self) -> None:
+        """The parent of the workers is gone, and with it who would say when to end."""
+        _log.error("the parent process is gone; ending")
+        self._hurry.set()
+        self._stopping.set()
+
     def _on_signal(self) -> None:
         if self._stopping.is_set():
             self._hurry.set()
         self._stopping.set()
 
 
-def _offered(served: ServedModel) -> Served:
-    engine = ENGINES.get(served.engine)
-    if engine is None:
-        _log.warning("engine %s is not known here; its answers are passed on", served.engine)
-    return Served(
-        name=served.model,
-        aliases=served.aliases,
-        adapters=served.adapters,
-        task=served.task,
-        context=served.context,
-        hold=served.hold,
-        assemble=engine is not None and not engine.capabilities.cancels_whole,
-        stream_fields=engine.capabilities.stream_fields if engine is not None else {},
+def _offered(configuration: GatewayConfiguration) -> tuple[Served, ...]:
+    for name in sorted({served.engine for served in configuration.models} - ENGINES.keys()):
+        _log.warning("engine %s is not known here; its answers are passed on", name)
+    return offered(
+        configuration.fleet,
+        {
+            served.model: Planned(
+                task=served.task,
+                context=served.context,
+                adapters=served.adapters,
+                engine=ENGINES.get(served.engine),
+                kv_tokens=served.kv_tokens,
+                prefill_rate=served.prefill_rate,
+            )
+            for served in configuration.models
+        },
     )
 
 
@@ -305,13 +382,6 @@ def spoken(served: ServedModel) -> Spoken | None:
     if facts.metrics_port or not path:
         return None
     return Spoken(path=path, metrics=tuple(sorted(metrics)), read=engine.counts)
-
-
-def _warn_of_tenants(configuration: GatewayConfiguration) -> None:
-    """Nobody may believe in walls that are not there."""
-    fleet = configuration.fleet
-    if fleet.gateway.access == "keys" or (fleet.gateway.access == "auto" and fleet.tenants):
-        _log.warning("keys and limits of tenants are not checked yet: every caller is served")
 
 
 def _as_json(wish: Logs) -> bool:

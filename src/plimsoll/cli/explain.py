@@ -1,4 +1,6 @@
-"""`plimsoll explain`: why one model gets what it gets: memory, limits, what was left and why."""
+"""`plimsoll explain`: why one model gets what it gets: memory, limits, what was left and why;
+or why one request went where it went.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from pathlib import Path
 import click
 
 from plimsoll.cli.demand import on_demand
+from plimsoll.cli.explain_request import USUAL_KEY, ask_about, request_text
 from plimsoll.cli.files import read_fleet
 from plimsoll.cli.fleet_plan_json import explained_json
 from plimsoll.cli.fleet_plan_text import explain_text
@@ -20,26 +23,51 @@ from plimsoll.plan.search.cheaper import cheaper
 
 
 @click.command("explain")
-@click.argument("file")
-@click.argument("model")
+@click.argument("file", required=False)
+@click.argument("model", required=False)
+@click.option(
+    "--request", metavar="ID",
+    help="Explain a request instead, by the `x-request-id` of its answer",
+)  # fmt: skip
+@click.option("--url", help="Gateway that had it; by default that of a fleet up on this machine")
+@click.option(
+    "--key-env", metavar="NAME",
+    help=f"Variable that holds the API key; by default {USUAL_KEY}, where it is set",
+)  # fmt: skip
 @cloud_option
 @accelerator_option
 @plot_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON")
 def explain_command(
-    file: str,
-    model: str,
+    file: str | None,
+    model: str | None,
     *,
+    request: str | None,
+    url: str | None,
+    key_env: str | None,
     clouds: tuple[str, ...],
     accelerators: tuple[str, ...],
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Show why MODEL gets what it gets.
+    """Show why MODEL gets what it gets, or why a request went where it went.
 
-    Its memory line by line, the limiting term, what was rejected and why, and three ways to pay
-    less with what each gives up.
+    Of a model: its memory line by line, the limiting term, what was rejected and why, and three
+    ways to pay less with what each gives up. Of a request: what became of it, and the replicas
+    that were weighed for it.
     """
+    if request is not None:
+        if file is not None or clouds or accelerators or plot:
+            raise InputError("`--request` is asked of a gateway, and takes no file", code="usage")
+        told = ask_about(request, url=url, key_env=key_env)
+        click.echo(json.dumps(told, indent=2) if as_json else request_text(told))
+        return
+    if file is None or model is None or url is not None or key_env is not None:
+        raise InputError(
+            "name a file and a model, or `--request ID`",
+            hint="`--url` and `--key-env` belong to `--request`",
+            code="usage",
+        )
     loaded = read_fleet((file,))
     wanted = _model(loaded.fleet, model)
     plan, grounds = plan_of(loaded, clouds=clouds, accelerators=accelerators)

@@ -14,6 +14,7 @@ import uvloop
 
 from plimsoll.cli.cluster_gateway import ClusterGateway, Door
 from plimsoll.cli.gateway_limits import look_pace
+from plimsoll.cli.workers import PLACE_OPTION, Place, given_again, serve_workers
 from plimsoll.errors import InputError
 from plimsoll.gateway.certificate import Certificate
 from plimsoll.telemetry.event_log import log_events
@@ -43,8 +44,22 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True,
     help="Port to listen on, 0 picks one",
 )  # fmt: skip
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True,
+    help="Processes on that port, of which each can keep one core busy",
+)  # fmt: skip
+@click.option(PLACE_OPTION, hidden=True)
+@click.option(
+    "--drain-delay", type=click.FloatRange(0, 3600), default=0.0, metavar="SECONDS",
+    help="How long after SIGTERM new connections are still accepted, where nothing else waits for "
+    "balancers; pods have a pause of their own",
+)  # fmt: skip
 @click.option("--tls-certificate", type=_FILE, metavar="FILE", help="Certificate chain (PEM)")
 @click.option("--tls-key", type=_FILE, metavar="FILE", help="Its private key (PEM)")
+@click.option(
+    "--keys", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Keys of tenants that are in Secrets, a file TENANT/KEY each; followed",
+)  # fmt: skip
 @click.option("--kubeconfig", metavar="FILE", help="Cluster to ask, outside of a pod")
 @click.option("--context", help="Context of the kubeconfig")
 @click.option("--api-server", metavar="URL", help="API server without login, as `kubectl proxy`")
@@ -57,8 +72,12 @@ def gateway_command(
     service: str,
     host: str,
     port: int,
+    workers: int,
+    worker: str | None,
+    drain_delay: float,
     tls_certificate: Path | None,
     tls_key: Path | None,
+    keys: Path | None,
     kubeconfig: str | None,
     context: str | None,
     api_server: str | None,
@@ -68,7 +87,8 @@ def gateway_command(
 
     Runs in the pods that `plimsoll render` makes. Follows its ConfigMap and the replicas without
     a restart. SIGTERM lets running streams finish, a second one cuts them. Accesses are logged to
-    stdout, all else to stderr, as the fleet wishes; as JSON where nobody reads along.
+    stdout, all else to stderr, as the fleet wishes; as JSON where nobody reads along. Several
+    workers act as one gateway; one that dies is started again.
     """
     if (config_map is None) == (config is None):
         raise InputError(
@@ -79,6 +99,15 @@ def gateway_command(
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a pipe, too, gets each access as it ends
     log_events(sys.stderr, level="info", as_json=as_json or not sys.stderr.isatty())
+    if workers > 1 and worker is None:
+        again = given_again(click.get_current_context())
+        code = uvloop.run(
+            serve_workers(
+                workers, host=host, port=port, arguments=lambda own: (*again, "--port", str(own))
+            )
+        )
+        raise click.exceptions.Exit(code)
+    place = Place.read(worker) if worker is not None else None
     certificate = _certificate(tls_certificate, tls_key)
 
     async def run() -> int:
@@ -96,9 +125,10 @@ def gateway_command(
                 gateway = ClusterGateway(
                     door=Door(
                         host=host, port=port, certificate=certificate, namespace=home,
-                        service=service,
+                        service=service, drain_delay=drain_delay, place=place,
                     ),
                     configurations=configurations,
+                    keys=keys,
                     as_json=as_json,
                     replicas=lambda changed: Replicas(
                         kube, pace=pace, metrics=metrics, changed=changed

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from plimsoll.facts.kubernetes import figure
-from plimsoll.fleet import Gateway as GatewayWish
+from plimsoll.fleet import Fleet
 from plimsoll.gateway import GatewaySettings, LookPace
 
 
-def gateway_settings(wish: GatewayWish) -> GatewaySettings:
-    """The gateway's settings from the fleet's `gateway` section."""
+def gateway_settings(fleet: Fleet) -> GatewaySettings:
+    """The gateway's settings from the fleet's `gateway` section and what its models look at."""
+    wish = fleet.gateway
     limits = wish.limits
     return GatewaySettings(
         max_body=limits.body,
@@ -24,6 +25,12 @@ def gateway_settings(wish: GatewayWish) -> GatewaySettings:
         queue_wait=wish.queue.wait,
         max_stream=wish.max_stream,
         tries=wish.retries.attempts,
+        continuation=wish.retries.continuation,
+        session_headers=frozenset(
+            model.affinity.header.lower().encode()
+            for model in fleet.models
+            if model.affinity.by == "session"
+        ),
     )
 
 

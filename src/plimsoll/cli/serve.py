@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plimsoll.cli.gateway_limits import gateway_settings
+from plimsoll.cli.offered import Planned, offered
 from plimsoll.cli.prepare import Prepared
 from plimsoll.cli.running import (
     ColdStartSeen,
@@ -22,6 +23,7 @@ from plimsoll.cli.running import (
 from plimsoll.cli.signals import on_signals
 from plimsoll.engines import ENGINES
 from plimsoll.gateway import Board, Gateway, Served, Upstream
+from plimsoll.gateway.access import Access
 from plimsoll.policy.decide import decide
 from plimsoll.policy.snapshot import Memory, ModelSeen, ReplicaSeen, ReplicaState, Seen
 from plimsoll.telemetry.metrics import GatewayMetrics
@@ -51,6 +53,7 @@ class LocalRun:
         drain_seconds: float,
         show: Callable[[RunningFleet], None],
         file: RunningFile,
+        access: Access,
     ) -> None:
         self._prepared = prepared
         self._address = address
@@ -66,8 +69,9 @@ class LocalRun:
         self._board = Board(served_models(prepared), wake=lambda _model: self._changed.set())
         self._gateway = Gateway(
             board=self._board,
-            settings=gateway_settings(prepared.fleet.gateway),
+            settings=gateway_settings(prepared.fleet),
             metrics=GatewayMetrics(),
+            access=access,
         )
         self._world = LocalWorld(
             models={
@@ -214,17 +218,19 @@ class LocalRun:
 
 def served_models(prepared: Prepared) -> tuple[Served, ...]:
     """What the gateway offers: the fleet's models as they were planned."""
-    wished = {model.name: model for model in prepared.fleet.models}
-    return tuple(
-        Served(
-            name=place.model,
-            aliases=wished[place.model].aliases,
-            task=place.task,
-            context=place.context,
-            assemble=not ENGINES[place.engine].capabilities.cancels_whole,
-            stream_fields=ENGINES[place.engine].capabilities.stream_fields,
-        )
-        for place in prepared.plan.placements
+    return offered(
+        prepared.fleet,
+        {
+            place.model: Planned(
+                task=place.task,
+                context=place.context,
+                adapters=place.adapters,
+                engine=ENGINES[place.engine],
+                kv_tokens=place.kv_tokens,
+                prefill_rate=place.prefill_rate,
+            )
+            for place in prepared.plan.placements
+        },
     )
 
 

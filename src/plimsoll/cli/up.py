@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,11 +11,15 @@ import uvloop
 
 from plimsoll.cli.files import read_fleet
 from plimsoll.cli.folders import state_folder
+from plimsoll.cli.gateway_keys import access_of, not_kept
 from plimsoll.cli.prepare import Prepared, open_cache, prepare
 from plimsoll.cli.progress import fetch_progress
 from plimsoll.cli.running import running_file
 from plimsoll.cli.serve import Address, LocalRun
 from plimsoll.cli.view import LiveView, PlainView, View
+from plimsoll.errors import InputError
+from plimsoll.fleet import Fleet
+from plimsoll.gateway.access import Access
 from plimsoll.units import duration, parse_duration
 
 DRAIN = "30s"
@@ -49,6 +54,7 @@ def up_command(
     """
     seconds = parse_duration(drain)
     loaded = read_fleet(files)
+    _one_process(loaded.fleet)
     listen = loaded.fleet.gateway.listen
     address = Address(
         host=host or listen.host or "127.0.0.1", port=listen.port if port is None else port
@@ -58,12 +64,17 @@ def up_command(
         with fetch_progress() as progress:
             prepared = prepare(loaded, cache=cache, progress=progress)
         view = _view(plain=plain, as_json=as_json)
-        cut = uvloop.run(_serve(prepared, address=address, drain_seconds=seconds, view=view))
+        access = _access(prepared.fleet)
+        cut = uvloop.run(
+            _serve(prepared, address=address, drain_seconds=seconds, view=view, access=access)
+        )
     if cut:
         click.echo(f"{cut} unfinished streams were cut after {duration(seconds)}", err=True)
 
 
-async def _serve(prepared: Prepared, *, address: Address, drain_seconds: float, view: View) -> int:
+async def _serve(
+    prepared: Prepared, *, address: Address, drain_seconds: float, view: View, access: Access
+) -> int:
     with running_file(state_folder() / "run") as file, view:
         run = LocalRun(
             prepared,
@@ -72,8 +83,29 @@ async def _serve(prepared: Prepared, *, address: Address, drain_seconds: float, 
             drain_seconds=drain_seconds,
             show=view.show,
             file=file,
+            access=access,
         )
         return await run.serve(lambda url: view.listening(url, prepared))
+
+
+def _one_process(fleet: Fleet) -> None:
+    """Raises InputError for a fleet whose gateway wants several processes."""
+    if fleet.gateway.workers > 1:
+        raise InputError(
+            f"`up` serves from one process, and this fleet wants {fleet.gateway.workers}",
+            where="spec.gateway.workers",
+            hint="leave `workers` out here; in a cluster, `plimsoll gateway --workers` has them",
+            code="up.workers",
+        )
+
+
+def _access(fleet: Fleet) -> Access:
+    """Who may call; says what is not as the fleet wishes."""
+    access, problems = access_of(fleet, environment=os.environ)
+    for problem in (*problems, not_kept(fleet)):
+        if problem:
+            click.echo(f"{click.style('warning', fg='yellow')}: {problem}", err=True)
+    return access
 
 
 def _state(prepared: Prepared, address: Address) -> Path:

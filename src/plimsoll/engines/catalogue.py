@@ -8,7 +8,7 @@ from plimsoll.engines.metrics_text import count, totals, values
 from plimsoll.engines.protocol import Capabilities, Container, Counts
 from plimsoll.errors import FormatError, InputError
 from plimsoll.facts.accelerators import accelerator
-from plimsoll.facts.engines import EngineFacts
+from plimsoll.facts.engines import Continuation, EngineFacts
 from plimsoll.plan.types import Placement
 
 CPU = "cpu"
@@ -36,16 +36,24 @@ def capable(facts: EngineFacts, *, cancels_whole: bool, counts_tokens: bool = Tr
     cancels_whole  whether answers that are not streamed end then, too
     counts_tokens  whether its metrics count tokens
     """
+    continuation = facts.continuation or Continuation()
     return Capabilities(
         formats=frozenset(facts.formats),
         tasks=frozenset(facts.tasks),
         accelerators=frozenset(facts.images),
         cancels=True,
         cancels_whole=cancels_whole,
-        continues=False,
+        continues=facts.continuation is not None,
         drains_itself=facts.drains,
         counts_tokens=counts_tokens,
         model_label=facts.model_label,
+        continue_fields=continuation.fields,
+        tokenizes=continuation.tokenize,
+        completion_tokens=continuation.completion_tokens,
+        renamed_fields=facts.renamed_fields,
+        cuts_answers=facts.cuts_answers,
+        chat_counter=facts.chat_counter,
+        text_counter=facts.text_counter,
     )
 
 

@@ -17,7 +17,7 @@ from plimsoll.engines.protocol import (
     Setting,
 )
 from plimsoll.errors import InputError
-from plimsoll.facts.engines import EngineFacts
+from plimsoll.facts.engines import Continuation, EngineFacts
 from plimsoll.plan.types import Placement
 from plimsoll.units import MIB
 
@@ -35,16 +35,24 @@ class LlamaCpp(Catalogued):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do. A closed connection frees its slot when the answer is streamed."""
+        continuation = self._facts.continuation or Continuation()
         return Capabilities(
             formats=frozenset({"gguf"}),
             tasks=frozenset({"chat", "completion", "embedding"}),
             accelerators=frozenset({"cpu"}),
             cancels=True,
             cancels_whole=False,
-            continues=True,
+            continues=self._facts.continuation is not None,
             drains_itself=False,
             counts_tokens=True,
             stream_fields=MappingProxyType({"return_progress": True}),
+            continue_fields=continuation.fields,
+            tokenizes=continuation.tokenize,
+            completion_tokens=continuation.completion_tokens,
+            renamed_fields=self._facts.renamed_fields,
+            cuts_answers=self._facts.cuts_answers,
+            chat_counter=self._facts.chat_counter,
+            text_counter=self._facts.text_counter,
         )
 
     def command(self, place: Placement, setting: Setting) -> Command:

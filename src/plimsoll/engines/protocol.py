@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
+from plimsoll.facts.engines import Counter
 from plimsoll.plan.types import Placement
 
 
@@ -23,11 +24,21 @@ class Capabilities:
     accelerators     `cpu`, `cuda`, `rocm`
     cancels          a closed connection frees the slot of a streamed answer
     cancels_whole    a closed connection also frees the slot of an answer that is not streamed
-    continues        a chat can be continued from a partial assistant message
+    continues        goes on from given text: a chat from a partial assistant message, a
+                     completion from its prompt
+    continue_fields  fields that make a chat go on from its last message; empty: it does so by
+                     itself
+    tokenizes        path that cuts a text into tokens: `{"tokens": [...]}`; empty: there is none
+    completion_tokens  tokens of a completion that names no limit; 0: as many as fit
     drains_itself    finishes its streams after SIGTERM (else whoever stops it waits first)
     counts_tokens    its metrics carry prompt and generated token counters
     stream_fields    fields to add to every streamed request, so that a closed connection is
                      noticed while the prompt is still being read
+    renamed_fields   request field that it would silently ignore -> the one it knows now, with a
+                     dot before one inside an object; empty: it has none
+    cuts_answers     cuts an answer off where its context ends; else it refuses to begin
+    chat_counter     how it counts the tokens of a chat; None: it cannot
+    text_counter     how it counts those of a text; None: it cannot
     """
 
     formats: frozenset[str]
@@ -40,6 +51,13 @@ class Capabilities:
     counts_tokens: bool
     model_label: str = ""
     stream_fields: Mapping[str, bool] = field(default_factory=lambda: MappingProxyType({}))
+    renamed_fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    continue_fields: Mapping[str, bool] = field(default_factory=lambda: MappingProxyType({}))
+    tokenizes: str = ""
+    completion_tokens: int = 0
+    cuts_answers: bool = False
+    chat_counter: Counter | None = None
+    text_counter: Counter | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

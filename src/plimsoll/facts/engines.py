@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from functools import cache
 
@@ -13,6 +14,34 @@ from plimsoll.facts.nearest import nearest_hint
 from plimsoll.facts.table import yaml_rows
 
 NOBODY = 65532  # the user of Plimsoll's own image, which no file of the system belongs to
+
+
+class Continuation(msgspec.Struct, frozen=True, kw_only=True):
+    """How an engine goes on from given text.
+
+    fields             of a chat that is to go on from its last message; empty: it does so anyway
+    tokenize           path that cuts a text into tokens
+    completion_tokens  tokens of a completion that names no limit; 0: as many as fit
+    """
+
+    fields: Mapping[str, bool] = {}
+    tokenize: str = ""
+    completion_tokens: int = 0
+
+
+class Counter(msgspec.Struct, frozen=True, kw_only=True):
+    """How an engine counts the tokens of a prompt.
+
+    path    where it is asked, with POST
+    text    field that holds a text; empty: the whole body of a chat is sent as it is
+    fields  sent beside the text
+    count   field of the answer that holds their number, or a list of them
+    """
+
+    path: str
+    text: str = ""
+    fields: Mapping[str, bool] = {}
+    count: str
 
 
 class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,9 +82,19 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
                    `dtype`, `speculation`; a word that is not here is one that it has not, an
                    empty one needs no saying
     lora_ranks     largest ranks of adapters that may be asked for; empty: any
+    continuation   how it goes on from given text; None where that is not known
     further_flags  flags that the fleet file may say beside ours, and how many values each takes;
                    empty: any, for the engine checks them itself
     nodes_port     TCP port on which the nodes of one replica find each other; 0: the engine's own
+    chat_counter   counts the tokens of a chat, its template and tools included; None: it cannot
+    text_counter   counts the tokens of a text; None: it cannot
+    renamed_fields  request field that it would silently ignore, though its caller must not be
+                   left without it -> the field that says the same here, with a dot before one
+                   inside an object; empty: it has none
+    cuts_answers   whether it cuts an answer off where its context ends, however many tokens were
+                   asked for; else it refuses to begin
+    too_long       regular expressions for what it says of a prompt that its context cannot hold,
+                   with a group `context` and, where it says how long that is, `tokens`
     source         where it is written
     date           when it was read
     """
@@ -87,8 +126,14 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     formats: tuple[str, ...] = ("safetensors",)
     words: Mapping[str, Mapping[str, str]] = {}
     lora_ranks: tuple[int, ...] = ()
+    continuation: Continuation | None = None
     further_flags: Mapping[str, int] = {}
     nodes_port: int = 0
+    chat_counter: Counter | None = None
+    text_counter: Counter | None = None
+    renamed_fields: Mapping[str, str] = {}
+    cuts_answers: bool = False
+    too_long: tuple[str, ...] = ()
     source: str
     date: dt.date
 
@@ -109,3 +154,16 @@ def engine(name: str) -> EngineFacts:
             hint=nearest_hint(name, engines()),
             code="facts.unknown-engine",
         ) from None
+
+
+@cache
+def watched_fields() -> tuple[str, ...]:
+    """Request fields that some engine would silently ignore."""
+    return tuple(sorted({name for row in engines().values() for name in row.renamed_fields}))
+
+
+@cache
+def too_long() -> tuple[re.Pattern[str], ...]:
+    """What engines say of a prompt that their context cannot hold; see `EngineFacts.too_long`."""
+    said = (pattern for row in engines().values() for pattern in row.too_long)
+    return tuple(re.compile(pattern) for pattern in dict.fromkeys(said))

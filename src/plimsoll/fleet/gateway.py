@@ -207,7 +207,8 @@ class Ingress(msgspec.Struct, frozen=True, kw_only=True):
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     """The one door for requests; its defaults serve a single machine.
 
-    replicas          gateway processes (pods in a cluster)
+    replicas          gateways (pods in a cluster)
+    workers           processes of each, on one port; more than one where a core is not enough
     listen            where it listens
     access            `keys`: only callers with a key; `open`: anyone; `auto`: keys as soon as
                       there are tenants
@@ -231,6 +232,7 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     replicas: Annotated[int, Integer(minimum=1, maximum=1000)] = 1
+    workers: Annotated[int, Integer(minimum=1, maximum=64)] = 1
     listen: Listen = Listen()
     access: Literal["auto", "open", "keys"] = "auto"
     max_stream: Annotated[float, Duration(minimum=1, maximum=86400)] = 600.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from plimsoll.fleet.branches import Branch, Leaf, Place
 from plimsoll.fleet.names import Names
 from plimsoll.fleet.problems import Problems
@@ -157,6 +159,10 @@ class _Tenants:
             self.problems.add(leaf.place, message, "add `prices` there", "fleet.conflict")
 
     def _key(self, key: Branch) -> None:
+        expires = key.get("expires")
+        if expires is not None and not _is_day(expires):
+            message = f"`{expires}` is not a day"
+            self.problems.add(key.at("expires"), message, None, "fleet.text")
         digest = key.get("sha256")
         if digest is None:
             return
@@ -201,15 +207,26 @@ def _check_gateway(specs: list[Branch], names: Names) -> None:
         names.problems.add(place, message, "keep one of the two", "fleet.duplicate")
     for spec in specs:
         gateway = spec.inner("gateway")
-        replicas = gateway.get("replicas") or 1
         limited = any(_limited(tenant) for tenant in names.tenants.values())
-        if replicas > 1 and limited and not gateway.has("counters") and not gateway.broken:
-            names.problems.add(
-                gateway.at("replicas"),
-                f"each of {replicas} gateway replicas would count the tenants' limits on its own",
-                "set `gateway.counters` to a Redis or Valkey that they share",
-                "fleet.conflict",
-            )
+        if not limited or gateway.has("counters") or gateway.broken:
+            continue
+        for field, what in (("replicas", "gateway replicas"), ("workers", "gateway workers")):
+            number = gateway.get(field) or 1
+            if number > 1:
+                names.problems.add(
+                    gateway.at(field),
+                    f"each of {number} {what} would count the tenants' limits on its own",
+                    "set `gateway.counters` to a Redis or Valkey that they share",
+                    "fleet.conflict",
+                )
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _limited(tenant: Branch) -> bool:

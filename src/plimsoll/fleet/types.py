@@ -73,3 +73,13 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
             if model.name == name:
                 return model
         raise KeyError(name)
+
+    def called(self) -> dict[str, tuple[str, ...]]:
+        """Whatever a caller may put in `model`, with the names of the models that answer to it."""
+        found: dict[str, list[str]] = {}
+        for model in self.models:
+            adapters = (adapter.name for adapter in model.adapters)
+            tiers = (model.tier,) if model.tier else ()
+            for word in dict.fromkeys((model.name, *model.aliases, *tiers, *adapters)):
+                found.setdefault(word, []).append(model.name)
+        return {word: tuple(models) for word, models in found.items()}

@@ -3,9 +3,9 @@
 from plimsoll.gateway.board import Board, ModelDemand
 from plimsoll.gateway.client import GatewayClient, GatewayError
 from plimsoll.gateway.engine_looks import EngineLooks, LookPace, Spoken
-from plimsoll.gateway.queue import Served, Upstream
 from plimsoll.gateway.server import Gateway, new_event_loop
 from plimsoll.gateway.settings import GatewaySettings
+from plimsoll.policy.requests.types import Served, Upstream
 
 __all__ = [
     "Board",

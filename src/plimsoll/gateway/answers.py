@@ -11,17 +11,30 @@ from typing import Any, Protocol
 import msgspec
 
 from plimsoll.errors import Failed
-from plimsoll.gateway.assemble import Assembler, EngineEventError, as_stream
-from plimsoll.gateway.errors import Refused
-from plimsoll.gateway.events import DONE, EventSplitter, begins, payloads, without_progress
+from plimsoll.gateway.assemble import Assembler, as_stream
+from plimsoll.gateway.errors import Refused, engines_too_long
+from plimsoll.gateway.events import (
+    DONE,
+    EngineEventError,
+    EventSplitter,
+    before_trouble,
+    begins,
+    payloads,
+    sound,
+    to_done,
+    without_progress,
+)
+from plimsoll.gateway.json_splice import replaced
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.surfaces import Call
 from plimsoll.gateway.upstream import Head
+from plimsoll.policy.requests.types import Served
 from plimsoll.policy.retry import Failure
 from plimsoll.units import size
 
 _LONGEST = 2000  # characters of an engine's own message that are passed on
 _EVENTS = b"text/event-stream"
+_SHORT = len(DONE) + 2  # bytes of `[DONE]`, however its lines end
 
 
 class TryFailed(Failed):
@@ -46,12 +59,12 @@ class Usage(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_usage = msgspec.json.Decoder(Usage).decode
 _decode = msgspec.json.Decoder().decode
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -78,21 +91,14 @@ def body_for_engine(call: Call, body: bytes) -> bytes:
     An alias becomes the name that the engine knows. An engine that notices a caller that left
     only when it writes is asked for a stream, and for its progress on the prompt.
     """
-    if call.alias:
-        body = _named(body, call.queue.served.name)
+    if call.named:
+        body = replaced(body, "model", _encode(call.served.name))
     if _assembles(call):
         body = as_stream(body)
     fields = _added_fields(call, body)
     if fields:
         body = _encode(fields)[:-1] + b"," + body[body.index(b"{") + 1 :]
     return body
-
-
-def _named(body: bytes, model: str) -> bytes:
-    """The body with another `model`; every other field's bytes stay as they are."""
-    fields = _decode_fields(body)
-    fields["model"] = msgspec.Raw(_encode(model))
-    return _encode(fields)
 
 
 def answer_to(head: Head, call: Call, body: bytes, settings: GatewaySettings) -> Answer:
@@ -113,18 +119,23 @@ def answer_to(head: Head, call: Call, body: bytes, settings: GatewaySettings) ->
     if not events:
         return WholeAnswer(settings)
     if call.stream:
-        hide = call.queue.adapts and bool(_added_fields(call, body))
+        hide = adapts(call.served) and bool(_added_fields(call, body))
         return StreamedAnswer(settings, hide_progress=hide)
     return AssembledAnswer(settings)
 
 
+def adapts(served: Served) -> bool:
+    """Whether requests are changed for the engine."""
+    return served.assemble or bool(served.stream_fields)
+
+
 def _assembles(call: Call) -> bool:
-    return call.queue.served.assemble and call.surface.streams and not call.stream
+    return call.served.assemble and call.surface.streams and not call.stream
 
 
 def _added_fields(call: Call, body: bytes) -> dict[str, bool]:
     """Fields that we alone ask for; what a caller sets by itself stays the caller's."""
-    fields = call.queue.served.stream_fields
+    fields = call.served.stream_fields
     if not fields or not (call.stream or _assembles(call)):
         return {}
     return {name: value for name, value in fields.items() if b'"%b"' % name.encode() not in body}
@@ -136,7 +147,10 @@ def garbage(message: str) -> TryFailed:
 
 
 class StreamedAnswer:
-    """Events that go to the caller as they come, each one whole."""
+    """Events that go to the caller as they come, each one whole.
+
+    done  whether `[DONE]` was among them: nothing after it counts
+    """
 
     def __init__(self, settings: GatewaySettings, *, hide_progress: bool) -> None:
         self.usage: Usage | None = None
@@ -145,9 +159,17 @@ class StreamedAnswer:
         self._hide_progress = hide_progress
         self._begun = False
         self._last = b""
+        self.done = False
+        self._failed: TryFailed | None = None
 
     def data(self, data: bytes) -> bytes:
-        """The whole events of what has come."""
+        """The whole events of what has come. An engine's error is not among them: it is raised,
+        after what came before it was returned.
+        """
+        if self._failed is not None:
+            raise self._failed
+        if self.done:
+            return b""
         events = self._splitter.whole(data)
         if events:
             if not self._begun:
@@ -156,20 +178,37 @@ class StreamedAnswer:
                 self._begun = True
             if self._hide_progress:
                 events = without_progress(events)
-            # The end of the stream is judged by its last two events at most.
-            self._last = self._last[-4096:] + events if len(events) <= len(DONE) else events
+            if not sound(events):
+                events = self._before_trouble(events)
+            if b"[DONE]" in events:
+                events, self.done = to_done(events)
+                if self.done:
+                    self._failed = None
+            # Usage stands in the last two events at most.
+            self._last = self._last[-4096:] + events if len(events) <= _SHORT else events
         elif len(self._splitter.held) > self._limit:
             raise garbage(f"one event of the engine is over {size(self._limit)}")
         return events
 
+    def _before_trouble(self, events: bytes) -> bytes:
+        before, error = before_trouble(events)
+        self._failed = (
+            engine_said(502, error)
+            if error is not None
+            else garbage("the engine's stream has an event that is none")
+        )
+        if not before:
+            raise self._failed
+        return before
+
     def end(self) -> bytes:
         """Nothing is left; raises when the stream did not end as streams do."""
-        if self._splitter.held.strip():
-            raise lost("the engine's stream ended inside an event")
-        tail = self._last.rstrip()
-        if not tail.endswith(b"data: [DONE]") and b'"error"' not in tail[-4096:]:
-            raise lost("the engine's stream ended early")
-        self._read_usage(tail)
+        if self._failed is not None:
+            raise self._failed
+        if not self.done:
+            where = "inside an event" if self._splitter.held.strip() else "early"
+            raise lost(f"the engine's stream ended {where}")
+        self._read_usage(self._last)
         return b""
 
     def _read_usage(self, tail: bytes) -> None:
@@ -203,8 +242,11 @@ class WholeAnswer:
             if not body.isascii():
                 str(body, "utf-8")
             answer = _decode_answer(body)
+            said = _decode(answer.error)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise garbage("the engine's answer is not a JSON object") from error
+        if said is not None:
+            raise engine_said(502, said)
         self.usage = _usage_of(answer)
         return body
 
@@ -217,6 +259,11 @@ class AssembledAnswer:
         self._limit = settings.max_reply
         self._size = 0
         self._assembler = Assembler()
+
+    @property
+    def begun(self) -> bool:
+        """Whether any part of an answer has come."""
+        return self._assembler.begun
 
     def data(self, data: bytes) -> bytes:
         """Nothing yet."""
@@ -243,6 +290,27 @@ class AssembledAnswer:
         return body
 
 
+class CountAnswer:
+    """What an engine says of the tokens of a text, if it does."""
+
+    def __init__(self, head: Head, settings: GatewaySettings) -> None:
+        self.usage: Usage | None = None
+        self._told = head.status == 200 and not head.encoded
+        self._limit = settings.max_reply
+        self._body = bytearray()
+
+    def data(self, data: bytes) -> bytes:
+        """Nothing yet."""
+        if self._told:
+            self._body += data
+            self._told = len(self._body) <= self._limit
+        return b""
+
+    def end(self) -> bytes:
+        """What it said; empty for anything but an answer."""
+        return bytes(self._body) if self._told else b""
+
+
 class EngineError:
     """An answer with a status other than 200: never a success, whatever it says."""
 
@@ -263,7 +331,8 @@ class EngineError:
             said = _decode(self._body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             said = None
-        raise engine_said(self._status, said.get("error") if isinstance(said, dict) else None)
+        # SGLang says it without an `error` around it.
+        raise engine_said(self._status, said.get("error", said) if isinstance(said, dict) else None)
 
 
 def lost(message: str) -> TryFailed:
@@ -284,6 +353,9 @@ def engine_said(status: int, error: object) -> TryFailed:
     if status in (429, 503):
         return TryFailed(Failure.BUSY, Refused("engine_busy", message))
     if 400 <= status < 500:
+        too_long = engines_too_long(message)
+        if too_long is not None:
+            return TryFailed(Failure.REFUSED, too_long)
         kind, param = said.get("type"), said.get("param")
         return TryFailed(
             Failure.REFUSED,

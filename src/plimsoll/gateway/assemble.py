@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from plimsoll.gateway.events import EventSplitter, payloads
+from plimsoll.gateway.events import EngineEventError, EventSplitter, payloads
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode = msgspec.json.Decoder().decode
@@ -31,17 +31,6 @@ def as_stream(body: bytes) -> bytes:
     return _encode(fields)
 
 
-class EngineEventError(ValueError):
-    """An event that says the engine failed.
-
-    error  what stands under `error`
-    """
-
-    def __init__(self, error: object) -> None:
-        super().__init__("the engine reported an error in its stream")
-        self.error = error
-
-
 class Assembler:
     """Takes the events of one streamed answer and makes the whole one.
 
@@ -53,6 +42,11 @@ class Assembler:
         self._splitter = EventSplitter()
         self._top: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
+
+    @property
+    def begun(self) -> bool:
+        """Whether any choice has come."""
+        return bool(self._choices)
 
     @property
     def held(self) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections import deque
 from time import monotonic
 from typing import cast
 
 from plimsoll.gateway import http_reply
 from plimsoll.gateway.errors import Refused
-from plimsoll.gateway.http_request import Request, RequestReader
+from plimsoll.gateway.http_repeat import RepeatReader
+from plimsoll.gateway.http_request import Request
 from plimsoll.gateway.service import Service, Work
 
 _HIGH_WATER = 64 * 1024  # bytes for a slow client, after which its engine is slowed down too
@@ -28,14 +31,16 @@ class ClientConnection(asyncio.Protocol):
         self.paused = False
         self._service = service
         self._settings = service.settings
-        self._reader = RequestReader(self, service.settings)
+        self._reader = RepeatReader(self, service.settings)
         self._transport: asyncio.Transport | None = None
         self._exchange: Work | None = None
         self._backlog: deque[Request | Refused] = deque()
         self._held = 0  # bytes of bodies
+        self._owes_continue = False  # to a caller whose body waits behind another's answer
         self._deaf = False  # what still comes in is thrown away
         self._discarded = 0
         self._closing = False
+        self._head: Request | None = None  # of a request whose body is being read
 
     @property
     def busy(self) -> bool:
@@ -67,14 +72,13 @@ class ClientConnection(asyncio.Protocol):
                 self.abort()
             return
         reader = self._reader
-        was_reading = reader.reading
         try:
-            reader.feed(data)
+            begun = reader.feed(data)
         except Refused as refused:
             self._deaf = True
             self._submit(refused)
             return
-        if reader.reading and not was_reading and reader.in_head and not self.answering:
+        if begun and reader.in_head and not self.answering:
             self.deadline = monotonic() + self._settings.head_seconds
 
     def eof_received(self) -> bool:
@@ -113,11 +117,15 @@ class ClientConnection(asyncio.Protocol):
         """Refuse at once what its headers show to be wrong, before its body comes."""
         if not request.has_body:
             return
+        self._head = request
         self._service.check_head(request)
-        if not self.answering:
+        if self._exchange is None and not self._backlog:
             self.deadline = monotonic() + self._settings.body_seconds
+            self._owes_continue = False
             if request.expects:
                 self.write(http_reply.CONTINUE)
+        else:
+            self._owes_continue = request.expects
 
     def body_grew(self, count: int) -> None:
         """Count what is held, here and in the whole gateway."""
@@ -129,6 +137,7 @@ class ClientConnection(asyncio.Protocol):
 
     def request_read(self, request: Request) -> None:
         """A request is whole."""
+        self._head = None
         if self._exchange is None and not (self._backlog or self.paused or self._closing):
             self._serve(request)
             return
@@ -153,10 +162,10 @@ class ClientConnection(asyncio.Protocol):
         if request.body:
             self._held -= len(request.body)
             self._service.bodies -= len(request.body)
-        if not keep_alive or self._service.draining:
-            self._close()
-        else:
+        if keep_alive:
             self._next()
+        else:
+            self._close()
 
     # What follows is told by the gateway.
 
@@ -174,9 +183,11 @@ class ClientConnection(asyncio.Protocol):
             self._deaf = True
             self._submit(Refused("request_timeout", "the request came too slowly"))
 
-    def retire(self) -> None:
-        """Close, unless something is going on: then close when it is done."""
-        if not self.busy and not self._closing:
+    def retire(self, since: float) -> None:
+        """Close if nothing has gone on since then, and no request is on its way to be read."""
+        if self.busy or self._closing or self._transport is None:
+            return
+        if self.deadline - self._settings.idle_seconds <= since and not _has_bytes(self._transport):
             self._close()
 
     def cut(self) -> bool:
@@ -187,6 +198,7 @@ class ClientConnection(asyncio.Protocol):
             self._close()
             return False
         exchange.cut(Refused("draining", "the gateway is shutting down"))
+        self._close()
         return True
 
     def abort(self) -> None:
@@ -204,8 +216,13 @@ class ClientConnection(asyncio.Protocol):
         """Serve what waits, else listen."""
         if self._backlog and not self.paused:
             self._serve(self._backlog.popleft())
+        elif self._reader.in_head:
+            self.deadline = monotonic() + self._settings.head_seconds
         elif self._reader.reading:
             self.deadline = monotonic() + self._settings.body_seconds
+            if self._owes_continue:
+                self._owes_continue = False
+                self.write(http_reply.CONTINUE)
         else:
             self.deadline = monotonic() + self._settings.idle_seconds
 
@@ -225,7 +242,8 @@ class ClientConnection(asyncio.Protocol):
     def _refuse(self, refused: Refused, request: Request | None) -> None:
         """Answer with an error; a connection whose requests cannot be read on is closed."""
         keep_alive = request is not None and request.keep_alive
-        self.write(self._service.refusal(refused, request, keep_alive=keep_alive))
+        about = request or self._head
+        self.write(self._service.refusal(refused, about, keep_alive=keep_alive))
         if request is None:
             self._close()
         else:
@@ -254,3 +272,13 @@ class ClientConnection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.cancel()
+
+
+def _has_bytes(transport: asyncio.Transport) -> bool:
+    """Whether the system holds bytes that the event loop did not read yet."""
+    descriptor = transport.get_extra_info("socket").fileno()
+    with socket.socket(fileno=os.dup(descriptor)) as raw:
+        try:
+            return bool(raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:  # nothing is there, or the connection is broken
+            return False

@@ -18,8 +18,8 @@ from plimsoll.engines.metrics_text import Excerpt
 from plimsoll.engines.protocol import Counts
 from plimsoll.errors import EngineError, PlimsollError
 from plimsoll.gateway.board import Board
-from plimsoll.gateway.queue import Upstream
 from plimsoll.gateway.upstream import Head, Pool, UpstreamConnection
+from plimsoll.policy.requests.types import Upstream
 from plimsoll.policy.retry import Failure
 from plimsoll.telemetry.engine_metrics import EngineSeen
 
@@ -153,18 +153,14 @@ class EngineLooks:
         return [(name, upstream) for name, upstreams in ready.items() for upstream in upstreams]
 
     def _ready(self, name: str) -> tuple[Upstream, ...]:
-        queue = self._board.find(name)
-        if queue is None:
-            return ()
-        return tuple(place.upstream for place in queue.places)
+        return tuple(place.upstream for place in self._board.places(name))
 
     async def _look(self, name: str, upstream: Upstream) -> None:
         """Look once and tell the board. Whatever goes wrong is counted, and said once."""
         spoken = self._models.get(name)
         if spoken is None or upstream not in self._ready(name):
             return  # it went since the round began
-        queue = self._board.find(name)
-        own = queue.in_flight_at(upstream.replica) if queue is not None else 0
+        own = self._board.in_flight(upstream.replica)
         words = self._words.setdefault(name, {})
         word = words.setdefault(upstream, _Word(at=monotonic()))
         try:
@@ -178,7 +174,8 @@ class EngineLooks:
             self._failed_look(name, upstream, word, type(error).__name__)
             return
         word.counts, word.at, word.failing = counts, monotonic(), False
-        self._tell(name, upstream, counts.running + counts.waiting, own=own)
+        requests = counts.running + counts.waiting
+        self._tell(name, upstream, requests, own=own, kv_usage=counts.kv_usage)
 
     def _failed_look(self, name: str, upstream: Upstream, word: _Word, why: str) -> None:
         self._failed[name] = self._failed.get(name, 0) + 1
@@ -189,10 +186,16 @@ class EngineLooks:
             word.counts = None
             self._tell(name, upstream, None)
 
-    def _tell(self, name: str, upstream: Upstream, requests: int | None, *, own: int = 0) -> None:
-        queue = self._board.find(name)
-        if queue is not None:
-            queue.told(upstream, requests, own=own)
+    def _tell(
+        self,
+        name: str,
+        upstream: Upstream,
+        requests: int | None,
+        *,
+        own: int = 0,
+        kv_usage: float | None = None,
+    ) -> None:
+        self._board.told(name, upstream.replica, requests, own=own, kv_usage=kv_usage)
 
     async def _ask(self, upstream: Upstream, spoken: Spoken) -> Counts:
         """Its counts. Raises EngineError and FormatError."""

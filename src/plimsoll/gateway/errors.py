@@ -8,6 +8,8 @@ from typing import Final
 import msgspec
 
 from plimsoll.errors import Failed
+from plimsoll.facts.engines import too_long
+from plimsoll.providers.protocol import Translation, UnspeakableError
 
 _INPUT: Final = "invalid_request_error"
 _SERVER: Final = "server_error"
@@ -39,6 +41,8 @@ TABLE: Final[dict[str, Row]] = {
     "headers_too_large": Row(status=431, type=_INPUT, help="the headers are over the limits"),
     "http_version": Row(status=505, type=_INPUT, help="neither HTTP/1.1 nor HTTP/1.0"),
     # The request can be read, but asks for what is not there.
+    "bad_key": Row(status=401, type=_INPUT, help="no key, or one that is not accepted"),
+    "not_allowed": Row(status=403, type=_INPUT, help="the key may not do that"),
     "not_found": Row(status=404, type=_INPUT, help="no such path"),
     "method_not_allowed": Row(status=405, type=_INPUT, help="the path has other methods"),
     "bad_encoding": Row(status=400, type=_INPUT, help="a body that is not plain UTF-8"),
@@ -49,6 +53,8 @@ TABLE: Final[dict[str, Row]] = {
     "invalid_value": Row(status=400, type=_INPUT, help="a field with a value that cannot be"),
     "model_not_found": Row(status=404, type=_INPUT, help="no model of that name"),
     "wrong_task": Row(status=400, type=_INPUT, help="the model does another task"),
+    "not_supported": Row(status=400, type=_INPUT, help="a field for what is not done here"),
+    "context_too_long": Row(status=400, type=_INPUT, help="prompt and answer exceed the context"),
     "engine_refused": Row(status=400, type=_INPUT, help="the engine refused the request"),
     # The gateway cannot serve it now.
     "queue_full": Row(status=429, type="rate_limit_error", retry=True, help="too many wait"),
@@ -98,24 +104,81 @@ class Refused(Failed):
 _encode = msgspec.json.Encoder().encode
 
 
-def error_body(refused: Refused) -> bytes:
-    """The error as a JSON body: `{"error": {message, type, param, code}}`."""
+def error_fields(refused: Refused, request_id: bytes = b"") -> dict[str, object]:
+    """What OpenAI's API says under `error`, and the request's id for APIs that show it there."""
     message = f"{refused.message}. {_sentence(refused.hint)}" if refused.hint else refused.message
-    return _encode(
-        {
-            "error": {
-                "message": message,
-                "type": refused.type,
-                "param": refused.param,
-                "code": refused.code,
-            }
-        }
-    )
+    fields: dict[str, object] = {
+        "message": message,
+        "type": refused.type,
+        "param": refused.param,
+        "code": refused.code,
+    }
+    if request_id:
+        fields["request_id"] = request_id.decode("latin-1")
+    return fields
+
+
+def error_body(
+    refused: Refused, translation: Translation | None = None, request_id: bytes = b""
+) -> bytes:
+    """The error as a JSON body: `{"error": {message, type, param, code}}`, or as the caller's
+    API says it.
+    """
+    if translation is not None:
+        return translation.error(refused.status, error_fields(refused, request_id))
+    return _encode({"error": error_fields(refused)})
 
 
 def error_event(refused: Refused) -> bytes:
     """The error as one server-sent event, for a stream that has already begun."""
     return b"data: " + error_body(refused) + b"\n\n"
+
+
+def unspeakable(error: UnspeakableError) -> Refused:
+    """The refusal for a request that cannot be said in chat completions."""
+    code = error.code if error.code in TABLE else "invalid_value"
+    return Refused(code, error.message, param=error.where, hint=error.hint)
+
+
+def too_long_for(model: str, context: int, tokens: int | None, answer: int = 0) -> Refused:
+    """The refusal of a prompt, or of a prompt with its answer, that a model cannot hold.
+
+    model   its name as a message shows it
+    tokens  of the prompt, None when only the engine knows
+    answer  tokens that it may have; 0: nobody said
+    """
+    room = f"the maximum context length of {model} is {context} tokens"
+    if answer > context:
+        return Refused(
+            "context_too_long",
+            f"{room}, and the answer alone may have {answer}",
+            param="max_tokens",
+            hint=f"ask for less than {context} tokens",
+        )
+    if tokens is None:
+        return Refused("context_too_long", f"{room}, and the prompt has more")
+    if answer and tokens < context:
+        return Refused(
+            "context_too_long",
+            f"{room}, and the request needs {tokens + answer}: {tokens} of the prompt and up to "
+            f"{answer} of the answer",
+            hint=f"shorten the prompt, or ask for at most {context - tokens} tokens",
+        )
+    return Refused(
+        "context_too_long",
+        f"{room}, and the prompt has {tokens}",
+        hint="shorten the prompt",
+    )
+
+
+def engines_too_long(message: str) -> Refused | None:
+    """The same refusal for what an engine itself said, or None when it said something else."""
+    for pattern in too_long():
+        if found := pattern.search(message):
+            groups = found.groupdict()
+            tokens = int(groups["tokens"]) if groups.get("tokens") else None
+            return too_long_for("this model", int(groups["context"]), tokens)
+    return None
 
 
 def _sentence(hint: str) -> str:

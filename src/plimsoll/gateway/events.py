@@ -4,10 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
+
+import msgspec
 
 DONE = b"data: [DONE]\n\n"
+_DONE = re.compile(rb"^data: ?\[DONE\](?:\r\n\r\n|\n\n|\r\r)", re.MULTILINE)
 _BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":", b"error:")
+
+
+class _Object(msgspec.Struct, gc=False):
+    """Any object: reading it checks it, and makes nothing of it but of an engine's error."""
+
+    error: Any = None
+
+
+_read = msgspec.json.Decoder(_Object).decode
+
+
+class EngineEventError(ValueError):
+    """An event that says the engine failed.
+
+    error  what stands under `error`
+    """
+
+    def __init__(self, error: object) -> None:
+        super().__init__("the engine reported an error in its stream")
+        self.error = error
+
+
+def _check(payload: bytes) -> None:
+    error = _read(payload).error
+    if error is not None:
+        raise EngineEventError(error)
 
 
 class EventSplitter:
@@ -55,6 +85,68 @@ def payloads(events: bytes) -> Iterator[bytes]:
         ]
         if lines:
             yield b"\n".join(lines)
+
+
+def sound(events: bytes) -> bool:
+    """Whether every whole event is a JSON object in UTF-8 that tells no error, `[DONE]`, or has no
+    data.
+    """
+    try:
+        _check_all(events)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _check_all(events: bytes) -> None:
+    if not events.isascii():
+        str(events, "utf-8")
+    returns = b"\r" in events
+    if events.startswith(b"data: {") and events.find(b"\n") == len(events) - 2 and not returns:
+        _check(events[6:])  # one event of one line, as most reads bring
+        return
+    for event in events.split(b"\n\n"):
+        if event.startswith(b"data: {") and b"\n" not in event and not returns:
+            _check(event[6:])
+        elif event:
+            _check_other(event)
+
+
+def _check_other(event: bytes) -> None:
+    for payload in payloads(event):
+        # llama.cpp writes `null` before some streams.
+        if payload not in (b"[DONE]", b"null"):
+            _check(payload)
+
+
+def before_trouble(events: bytes) -> tuple[bytes, object]:
+    """Whole events up to the first that is not sound, and the error that it tells; None when it
+    is no event at all.
+    """
+    start = 0
+    while start < len(events):
+        found = _BOUNDARY.search(events, start)
+        end = found.end() if found else len(events)
+        try:
+            _check_all(events[start:end])
+        except EngineEventError as told:
+            return events[:start], told.error
+        except (ValueError, RecursionError):
+            break
+        start = end
+    return events[:start], None
+
+
+def to_done(events: bytes) -> tuple[bytes, bool]:
+    """Whole events up to the one that says `[DONE]`, with it, and whether there is one."""
+    start = 0
+    while start < len(events):
+        found = _BOUNDARY.search(events, start)
+        end = found.end() if found else len(events)
+        if b"[DONE]" in payloads(events[start:end]):
+            return events[:end], True
+        start = end
+    return events, False
 
 
 def without_progress(events: bytes) -> bytes:

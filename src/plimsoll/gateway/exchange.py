@@ -6,159 +6,140 @@ It owns its ticket and its upstream connection and gives both up in one place, `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from math import inf
 from time import monotonic
-from typing import Protocol
 
-from plimsoll.gateway import http_reply
-from plimsoll.gateway.answers import Answer, TryFailed, answer_to, body_for_engine
-from plimsoll.gateway.board import Board
-from plimsoll.gateway.errors import Refused, error_event
+from msgspec import structs
+
+from plimsoll.gateway.answers import (
+    Answer,
+    AssembledAnswer,
+    CountAnswer,
+    TryFailed,
+    Usage,
+    answer_to,
+    body_for_engine,
+    garbage,
+)
+from plimsoll.gateway.carrying import Carrying
+from plimsoll.gateway.continuation import UnsoundError
+from plimsoll.gateway.continuation_splice import DivergedError
+from plimsoll.gateway.errors import Refused
+from plimsoll.gateway.events import DONE
 from plimsoll.gateway.http_request import Request
-from plimsoll.gateway.queue import Ticket, Upstream
+from plimsoll.gateway.one_try import Means, OneTry
 from plimsoll.gateway.record import Record
-from plimsoll.gateway.settings import GatewaySettings
-from plimsoll.gateway.surfaces import Call
-from plimsoll.gateway.upstream import Head, Opening, Pool, UpstreamConnection
-from plimsoll.policy.retry import SUSPICIOUS, Failure, Next, after_failure
-from plimsoll.telemetry.access_log import AccessLog
-from plimsoll.telemetry.metrics import GatewayMetrics
+from plimsoll.gateway.reply import Client, Reply
+from plimsoll.gateway.surfaces import Call, fitted
+from plimsoll.gateway.upstream import Head
+from plimsoll.policy.requests.types import Reason, Ticket
+from plimsoll.policy.retry import MOST_BREAKS, Failure
 from plimsoll.units import duration
 
+_MOST_TOKENS = 1 << 24  # of an answer that an engine is believed
 CLIENT_LEFT = 499
 """Status in metrics and logs of a request whose caller left; never sent."""
 
 
-class Client(Protocol):
-    """The caller's side of an exchange.
+class Exchange(OneTry):
+    """See the module's docstring."""
 
-    deadline  when the exchange's time is up, seconds of the monotonic clock
-    paused    whether the caller takes no more bytes for now
-    """
-
-    deadline: float
-    paused: bool
-
-    def write(self, data: bytes) -> None:
-        """Send bytes."""
-        ...
-
-    def keeps(self, request: Request) -> bool:
-        """Whether the connection may be used again after this request."""
-        ...
-
-    def answered(self, request: Request, *, keep_alive: bool) -> None:
-        """The answer is sent; the connection goes on or is closed."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """What every exchange of a gateway works with."""
-
-    board: Board
-    pool: Pool
-    settings: GatewaySettings
-    metrics: GatewayMetrics
-    log: AccessLog | None
-
-
-class Exchange:
-    """See the module's docstring.
-
-    phase  queued | connecting | waiting | answering | over
-    """
-
-    phase = "queued"
-    _head = False  # whether the caller has the head of a stream
-    _end = 0.0
-    _ticket: Ticket | None = None
-    _connection: UpstreamConnection | None = None
-    _opening: Opening | None = None
+    _last: Refused | None = None  # what the last failed try would tell the caller
+    _carrying: Carrying | None = None
     _answer: Answer | None = None
 
     def __init__(
         self, means: Means, client: Client, request: Request, request_id: bytes, call: Call
     ) -> None:
-        self._means = means
-        self._client = client
-        self._request = request
-        self._request_id = request_id
+        super().__init__(means, client, request, request_id)
         self._call = call
-        self._body = request.body
+        self._path = call.surface.engine_path
+        self._asked = request.body
+        self._reply = Reply(client, request, request_id, call.surface.translation)
         self._record = Record(means.metrics, means.log, call, request_id, monotonic())
-        self._wait_end = self._record.arrived + call.queue.patience(means.settings.queue_wait)
+        self._ticket = Ticket(
+            self,
+            call.served.name,
+            deadline=self._record.arrived + self._patience(),
+            request_id=call.caller.scope + request_id,
+            tenant=call.caller.tenant,
+            weight=call.caller.weight,
+            priority=call.caller.priority,
+            prompt=call.prompt,
+            answer=call.answer,
+            size=len(request.body),
+            blocks=call.blocks,
+            session=call.session,
+            fallbacks=call.caller.among(call.served.fallbacks),
+        )
 
     def begin(self) -> None:
         """Ask for a place."""
-        queue = self._call.queue
-        if queue.adapts or self._call.alias:
-            self._body = body_for_engine(self._call, self._body)
-        try:
-            ticket = queue.enter(len(self._body), self._granted, self._record.arrived, self._refuse)
-        except Refused as refused:
-            self._refuse(refused)
-            return
-        self._ticket = ticket
-        if ticket.place is not None:
-            self._granted()
-        else:
-            self._wait()
+        self._asked = fitted(self._call)
+        self._body = body_for_engine(self._call, self._asked)
+        self._client.deadline = inf  # the machine ends a wait that is too long
+        self._means.board.arrive(self._ticket, self._record.arrived)
 
-    def _wait(self) -> None:
-        self.phase = "queued"
-        self._client.deadline = self._wait_end
+    def _patience(self) -> float:
+        served, board = self._call.served, self._means.board
+        if served.hold is None or board.places(served.name):
+            return self._means.settings.queue_wait
+        return served.hold
 
-    def _granted(self) -> None:
-        """A place is ours: open a connection, or use a kept one."""
-        assert self._ticket is not None
-        assert self._ticket.place is not None
-        upstream = self._ticket.place.upstream
+    # What follows is told by the board.
+
+    def granted(self) -> None:
+        """A place is ours."""
+        place = self._ticket.place
+        assert place is not None
+        if self._ticket.model != self._call.served.name:
+            try:
+                self._fall_back(self._ticket.model)
+            except Refused as refused:  # its engine has no word for a field of the request
+                self._refuse(refused)
+                return
         now = monotonic()
-        self._record.granted(upstream.replica, now)
-        kept = self._means.pool.take(upstream, now)
-        if kept is not None:
-            self._send(kept, now)
-        else:
-            self._open(upstream)
+        self._record.granted(place.upstream.replica, now)
+        self._go(place.upstream, now)
 
-    def _open(self, upstream: Upstream) -> None:
-        self.phase = "connecting"
-        self._client.deadline = monotonic() + self._means.settings.connect_seconds
-        self._opening = self._means.pool.open(upstream, self._opened)
+    def _fall_back(self, model: str) -> None:
+        """Another model answers."""
+        call, served = self._call, self._means.board.served(model)
+        assert served is not None
+        self._call = structs.replace(call, served=served, named=call.named or call.served.name)
+        self._record.moved(self._call)
+        self._asked = fitted(self._call)
+        self._body = body_for_engine(self._call, self._asked)
 
-    def _opened(self, connection: UpstreamConnection | None, reason: str) -> None:
-        self._opening = None
-        if connection is None:
-            self._failed(Failure.CONNECT, Refused("replica_lost", f"no connection: {reason}"))
-        else:
-            self._send(connection, monotonic())
+    def refused(self, reason: Reason, retry_after: float) -> None:
+        """There is no place for it, or no other try."""
+        self._refuse(self._in_words(reason), retry_after)
 
-    def _send(self, connection: UpstreamConnection, now: float) -> None:
-        self.phase = "waiting"
+    def _in_words(self, reason: Reason) -> Refused:
+        name = self._call.served.name
+        if reason is Reason.WITHDRAWN:
+            return Refused("model_not_found", f"`{name}` is no longer offered", param="model")
+        if reason is Reason.QUEUE_FULL:
+            return Refused(
+                "queue_full", f"too many requests wait for `{name}`", hint="try again later"
+            )
+        if reason is Reason.GIVE_UP and self._last is not None:
+            return self._last
+        waited = duration(monotonic() - self._record.since)
+        return Refused("no_replica", f"no replica was free in {waited}")
+
+    def _sends(self) -> None:
         self._record.sent += 1
-        settings = self._means.settings
-        self._end = now + settings.max_stream
-        self._client.deadline = min(now + settings.first_byte_seconds, self._end)
-        self._connection = connection
-        head = (
-            b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\nx-request-id: %b\r\n%b\r\n"
-        ) % (
-            self._call.surface.path,
-            connection.kept.authority,
-            len(self._body),
-            self._request_id,
-            self._request.trace,
-        )
-        connection.send(head, self._body, self)
 
     # What follows is told by the upstream connection.
 
     def upstream_head(self, head: Head) -> None:
         """The replica's headers are whole."""
+        if self._counting:
+            self._answer = CountAnswer(head, self._means.settings)
+            return
         try:
-            self._answer = answer_to(head, self._call, self._request.body, self._means.settings)
+            self._answer = answer_to(head, self._call, self._asked, self._means.settings)
         except TryFailed as failed:
             self._try_failed(failed)
 
@@ -170,29 +151,51 @@ class Exchange:
         except TryFailed as failed:
             self._try_failed(failed)
             return
+        if self._counting:
+            return
         now = monotonic()
-        self.phase = "answering"
+        if self.phase == "waiting":
+            self.phase = "answering"
+            self._means.board.machine.began(self._ticket, now)
+        self._means.board.machine.chunk(self._ticket, 1)
         self._record.read(now)
-        if out:
-            self._relay(out, now)
+        if out and not self._relay(out, now):
+            return
         settings = self._means.settings
         patience = settings.write_seconds if self._client.paused else settings.between_seconds
         self._client.deadline = min(now + patience, self._end)
 
-    def _relay(self, events: bytes, now: float) -> None:
-        framed = events if self._request.http10 else http_reply.chunk(events)
-        if not self._head:
-            self._head = True
+    def _relay(self, events: bytes, now: float) -> bool:
+        """Send events on; False when the try failed by them."""
+        carrying = self._carrying
+        if not self._answering:
+            self._answering = True
+            if self._means.settings.continuation:
+                carrying = self._carrying = Carrying(self._body, self._call.served)
+        if carrying is not None:
+            if carrying.splicing:
+                try:
+                    events = carrying.spliced(events)
+                except DivergedError:
+                    self._rejoin()
+                    return False
+                except ValueError:
+                    self._try_failed(garbage("the engine's stream has events of no known shape"))
+                    return False
+                if not events:
+                    return True
+            carrying.keep(events)
+        self._tries = 0
+        reply = self._reply
+        begun = reply.begun
+        try:
+            reply.events(events)
+        except ValueError:
+            self._refuse(Refused("bad_answer", "the engine's stream cannot be translated"))
+            return False
+        if not begun and reply.begun:
             self._record.began(now)
-            framed = self._stream_head() + framed
-        self._client.write(framed)
-
-    def _stream_head(self) -> bytes:
-        request = self._request
-        keep_alive = self._client.keeps(request) and not request.http10
-        return http_reply.stream_head(
-            request=request, request_id=self._request_id, keep_alive=keep_alive
-        )
+        return True
 
     def upstream_done(self) -> None:
         """The replica's answer is whole, and its connection given back."""
@@ -203,17 +206,14 @@ class Exchange:
         except TryFailed as failed:
             self._try_failed(failed)
             return
-        self._record.tokens(self._answer.usage)
-        if self._call.stream:
+        if self._counting:
+            self._counted(body)
+        elif self._call.stream:
+            carrying = self._carrying
+            self._settle((carrying and carrying.usage) or self._answer.usage)
             self._end_stream(code="")
         else:
-            self._reply(body)
-
-    def upstream_failed(self, failure: Failure, detail: str) -> None:
-        """The replica's answer broke off, and its connection is gone."""
-        self._connection = None
-        code = "bad_answer" if failure is Failure.GARBAGE else "replica_lost"
-        self._failed(failure, Refused(code, f"the answer broke off: {detail}"))
+            self._whole(body, self._answer.usage)
 
     # What follows ends a try or the exchange.
 
@@ -223,57 +223,115 @@ class Exchange:
     def _failed(self, failure: Failure, refused: Refused) -> None:
         """A try failed: another one, or tell the caller."""
         self._drop_connection()
-        self._answer = None
-        ticket = self._ticket
-        assert ticket is not None
-        assert ticket.place is not None
+        answer, self._answer = self._answer, None
         self._record.failed(failure)
+        ticket = self._ticket
         now = monotonic()
-        if failure in SUSPICIOUS:
-            until = now + self._means.settings.suspect_seconds
-            self._call.queue.suspect(ticket.place, until)
-        then = after_failure(
-            failure, sent=self._record.sent, answering=self._head, limit=self._means.settings.tries
-        )
-        if then is Next.GIVE_UP:
-            self._refuse(refused)
-            return
-        self._record.retried(failure)
-        if then is Next.SAME:
-            self._record.sent -= 1
+        if failure is Failure.STALE and ticket.place is not None:
+            self._record.retried(failure)
+            if not self._counting:
+                self._record.sent -= 1
+                self._tries -= 1
             self._open(ticket.place.upstream)
             return
+        if isinstance(answer, AssembledAnswer) and answer.begun and self._record.sent < MOST_BREAKS:
+            self._tries = 0  # as for a stream: it did answer, and its replica went
+        self._last = refused
+        resumable = False
+        if self._answering:
+            if failure is Failure.REFUSED and self._carrying and self._carrying.retreats():
+                self._rejoin()
+                return
+            resumable = self._resumes(refused)
+            if self.phase == "over":
+                return
+            ticket.fallbacks = ()  # another model would tell another story
         self._record.since = now
+        self.phase = "queued"
+        self._client.deadline = inf
         if failure is not Failure.CONNECT:  # it did reach a replica, so it may wait anew
-            self._wait_end = now + self._call.queue.patience(self._means.settings.queue_wait)
-        try:
-            placed = ticket.again(now)
-        except Refused as gone:
-            self._refuse(gone)
-            return
-        if placed:
-            self._granted()
-        else:
-            self._wait()
+            ticket.deadline = now + self._patience()
+            if self._answering:
+                ticket.deadline = min(ticket.deadline, self._end)
+        self._means.board.failed(
+            ticket, failure, now, sent=self._tries, answering=self._answering, resumable=resumable
+        )
+        if self.phase != "over":
+            self._record.retried(failure)
+            if resumable:
+                self._record.broke_off()
 
-    def expire(self, now: float) -> None:
-        """Its deadline has passed."""
-        if self.phase == "queued":
-            self._refuse(
-                Refused(
-                    "no_replica", f"no replica was free in {duration(now - self._record.since)}"
-                )
+    # What follows carries a stream on that broke off.
+
+    def _resumes(self, refused: Refused) -> bool:
+        """Prepare to ask for the rest of the stream; False when that cannot be. Ends the exchange
+        when nothing of the answer is missing.
+        """
+        carrying = self._carrying
+        if carrying is None:
+            return False
+        try:
+            ending = carrying.broke()
+        except UnsoundError as error:
+            self._last = Refused(
+                refused.code,
+                f"{refused.message}; the rest cannot be generated elsewhere: {error}",
+                type=refused.type,
             )
-        elif self.phase == "connecting":
-            self._failed(Failure.CONNECT, Refused("replica_lost", "a replica did not accept"))
-        elif now >= self._end:
-            self._failed(Failure.TOO_LONG, Refused("stream_too_long", "the answer took too long"))
-        elif self.phase == "waiting":
-            refused = Refused("upstream_timeout", "the engine did not begin to answer in time")
-            self._failed(Failure.FIRST_BYTE, refused)
+            return False
+        return self._aim(carrying, ending)
+
+    def _aim(self, carrying: Carrying, events: bytes | None) -> bool:
+        """Send events on, and prepare what the next engine is asked; False when they are the
+        last.
+        """
+        if events is not None and (not events or events.endswith(DONE)):
+            self._complete(carrying, events)
+            return False
+        if events is not None:
+            carrying.keep(events)
+            self._reply.events(events)
+        self._counting = carrying.uncounted
+        if self._counting:
+            self._path = self._call.served.tokenizes.encode()
+            self._body = carrying.question()
         else:
-            refused = Refused("upstream_timeout", "the engine fell silent")
-            self._failed(Failure.BETWEEN, refused)
+            self._path = self._call.surface.engine_path
+            self._body = carrying.rest
+        return True
+
+    def _counted(self, answer: bytes) -> None:
+        """The engine told the tokens of a text: ask for the rest."""
+        carrying, place = self._carrying, self._ticket.place
+        assert carrying is not None
+        assert place is not None
+        self._counting = False
+        try:
+            events = carrying.counted(answer)
+        except UnsoundError as error:
+            self._refuse(Refused("replica_lost", f"the answer broke off: {error}"))
+            return
+        if self._aim(carrying, events):
+            self._go(place.upstream, monotonic())
+
+    def _rejoin(self) -> None:
+        """Ask the same replica for the rest in another way."""
+        self._drop_connection()
+        self._answer = None
+        place = self._ticket.place
+        assert place is not None
+        if self._resumes(Refused("replica_lost", "the answer broke off")):
+            self._go(place.upstream, monotonic())
+        elif self.phase != "over":
+            assert self._last is not None
+            self._refuse(self._last)
+
+    def _complete(self, carrying: Carrying, events: bytes) -> None:
+        """Nothing is missing but these events."""
+        if events:
+            self._reply.events(events)
+        self._settle(carrying.usage)
+        self._end_stream(code="")
 
     def cut(self, refused: Refused) -> None:
         """End it now with an error, because the gateway must."""
@@ -286,77 +344,50 @@ class Exchange:
         self._record.cancelled(self.phase)
         self._over(CLIENT_LEFT, "cancelled")
 
-    def pause(self) -> None:
-        """The caller takes no more bytes for now."""
-        if self._connection is not None:
-            self._connection.pause()
-            now = monotonic()
-            self._client.deadline = min(now + self._means.settings.write_seconds, self._end)
-
-    def resume(self) -> None:
-        """The caller takes bytes again."""
-        if self._connection is not None:
-            self._connection.resume()
-            now = monotonic()
-            self._client.deadline = min(now + self._means.settings.between_seconds, self._end)
-
-    def _refuse(self, refused: Refused) -> None:
-        self._record.refused(refused.code, broken=self._head)
-        if self._head:
-            self._client.write(self._framed(error_event(refused)))
+    def _refuse(self, refused: Refused, retry_after: float = 0.0) -> None:
+        reply = self._reply
+        self._record.refused(refused.code, broken=reply.begun)
+        if reply.begun:
+            reply.fail(refused)
             self._end_stream(code=refused.code)
             return
-        keep_alive = self._client.keeps(self._request)
-        self._client.write(
-            http_reply.refusal(
-                refused,
-                request=self._request,
-                request_id=self._request_id,
-                keep_alive=keep_alive,
-                retry_after=self._means.settings.retry_after,
-            )
-        )
+        keep_alive = reply.error(refused, retry_after or self._means.settings.retry_after)
         self._over(refused.status, refused.code)
-        self._client.answered(self._request, keep_alive=keep_alive)
+        reply.done(keep_alive=keep_alive)
 
-    def _reply(self, body: bytes) -> None:
-        keep_alive = self._client.keeps(self._request)
-        self._client.write(
-            http_reply.whole(
-                200, body, request=self._request, request_id=self._request_id,
-                keep_alive=keep_alive,
-            )
-        )  # fmt: skip
+    def _whole(self, body: bytes, usage: Usage | None) -> None:
+        try:
+            keep_alive = self._reply.whole(body)
+        except ValueError:
+            self._try_failed(garbage("the engine's answer cannot be translated"))
+            return
+        self._settle(usage)
         self._over(200, "")
-        self._client.answered(self._request, keep_alive=keep_alive)
+        self._reply.done(keep_alive=keep_alive)
+
+    def _settle(self, usage: Usage | None) -> None:
+        """The answer may have stated its tokens. A read brings one or many, so that the caller's
+        share would be charged too little without them.
+        """
+        self._record.tokens(usage)
+        if usage is not None:
+            uncounted = min(usage.completion_tokens, _MOST_TOKENS) - self._ticket.tokens
+            if uncounted > 0:
+                self._means.board.machine.chunk(self._ticket, uncounted)
 
     def _end_stream(self, *, code: str) -> None:
-        request = self._request
-        if not self._head:
-            self._head = True
-            self._client.write(self._stream_head())
-        if not request.http10:
-            self._client.write(http_reply.LAST_CHUNK)
+        self._reply.last()
         self._over(200, code)
-        self._client.answered(request, keep_alive=request.keep_alive and not request.http10)
-
-    def _framed(self, data: bytes) -> bytes:
-        return data if self._request.http10 else http_reply.chunk(data)
+        self._reply.done_streaming()
 
     def _over(self, status: int, code: str) -> None:
         """Release everything, and count and log what it was."""
         self.phase = "over"
         now = monotonic()
         self._drop_connection()
-        ticket, self._ticket = self._ticket, None
-        if ticket is not None:
-            ticket.leave(now)
+        if status == 200 and not code:
+            self._means.board.end(self._ticket, now)
+        else:
+            self._means.board.cancel(self._ticket, now)
         self._record.over(status, code, now)
-
-    def _drop_connection(self) -> None:
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            opening.cancel()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
+        self._ticket.owner = None  # else both wait for the garbage collector, with their body

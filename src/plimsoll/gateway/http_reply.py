@@ -62,14 +62,20 @@ def refusal(
     keep_alive: bool,
     retry_after: float,
     allow: bytes = b"",
+    body: bytes = b"",
 ) -> bytes:
-    """A whole answer that says why not; `retry_after` in seconds, sent where the table says so."""
+    """A whole answer that says why not; `retry_after` in seconds, sent where the table says so.
+
+    body  the error in the caller's API; empty: in OpenAI's
+    """
     extra = b"retry-after: %d\r\n" % max(1, ceil(retry_after)) if refused.retry else b""
     if allow:
         extra += b"allow: " + allow + b"\r\n"
+    if refused.code == "bad_key":
+        extra += b"www-authenticate: Bearer\r\n"
     return whole(
         refused.status,
-        error_body(refused),
+        body or error_body(refused),
         request=request,
         request_id=request_id,
         keep_alive=keep_alive,

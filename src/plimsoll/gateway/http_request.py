@@ -5,10 +5,13 @@ is refused. llhttp does the grammar; limits and the rest of the rules are here. 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import httptools
 
+from plimsoll.gateway.access import Caller
 from plimsoll.gateway.errors import Refused
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.units import size
@@ -16,6 +19,8 @@ from plimsoll.units import size
 _HOST = re.compile(rb"[A-Za-z0-9._~\-\[\]:%]{0,255}")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 _METHODS_WITHOUT_BODY = frozenset({b"GET", b"HEAD", b"OPTIONS", b"DELETE"})
+_DIGITS = 19  # of a length; thousands of zeros before one are a number, but no honest one
+_LONGEST_SESSION = 256  # bytes; a longer name of a conversation is left out
 _CHUNK_OVERHEAD = 8  # bytes on the wire per byte of body: a chunk of one byte takes six
 
 
@@ -27,6 +32,11 @@ class Request:
     http10        whether it is HTTP/1.0: no chunks in the answer
     keep_alive    whether the connection may be used again
     request_id    the caller's `x-request-id` when it is a sound one, else None
+    authorization `Authorization`, or None
+    api_key       `x-api-key`, or None
+    caller        who sends it, once that is known
+    sound         whether its head, but for its keys, was found to be one for a model
+    sessions      of the headers that name conversations here, those sent; names in small letters
     trace         the caller's `traceparent` and `tracestate` as header lines
     expects       whether the caller waits for `100 Continue`
     has_body      whether a body follows the headers
@@ -42,6 +52,11 @@ class Request:
     http10 = False
     keep_alive = False
     request_id: bytes | None = None
+    authorization: bytes | None = None
+    api_key: bytes | None = None
+    caller: Caller | None = None
+    sound = False
+    sessions: Mapping[bytes, bytes] = MappingProxyType({})
     trace = b""
     expects = False
     has_body = False
@@ -61,7 +76,7 @@ class Request:
     def take_content_length(self, value: bytes) -> None:
         """The `Content-Length` header."""
         digits = value.rstrip(b" \t")
-        if self.length is not None or self.chunked or not digits.isdigit():
+        if self.length is not None or self.chunked or not digits.isdigit() or len(digits) > _DIGITS:
             raise Refused("bad_http", "exactly one plain `Content-Length` is needed")
         self.length = int(digits)
 
@@ -81,6 +96,18 @@ class Request:
         """The `x-request-id` header; an unsound one is left out."""
         if _REQUEST_ID.fullmatch(value):
             self.request_id = value
+
+    def take_authorization(self, value: bytes) -> None:
+        """The `Authorization` header."""
+        if self.authorization is not None:
+            raise Refused("bad_http", "more than one `Authorization` header")
+        self.authorization = value
+
+    def take_api_key(self, value: bytes) -> None:
+        """The `x-api-key` header."""
+        if self.api_key is not None:
+            raise Refused("bad_http", "more than one `x-api-key` header")
+        self.api_key = value
 
     def take_traceparent(self, value: bytes) -> None:
         """The `traceparent` header."""
@@ -139,8 +166,10 @@ class RequestReader:
         self._body: bytes | bytearray = b""
         self._request = Request()
 
-    def feed(self, data: bytes) -> None:
-        """Read more bytes. Raises Refused; the connection cannot be read on after that."""
+    def feed(self, data: bytes) -> bool:
+        """Read more bytes; whether a request began in them. Raises Refused; the connection
+        cannot be read on after that.
+        """
         self._wire += len(data)
         before = self._told
         try:
@@ -148,15 +177,17 @@ class RequestReader:
         except httptools.HttpParserUpgrade:
             # The request was delivered, and its connection will be closed: what follows it
             # speaks another protocol.
-            return
+            return False
         except httptools.HttpParserError as error:
             raise _refusal(error) from error
-        if self._begun_now:
+        begun = self._begun_now
+        if begun:
             # Count this read from where the request began in it.
             self._begun_now = False
             self._wire = len(data) - (self._begun_at - before)
         if self.reading:
             self._check_wire()
+        return begun
 
     @property
     def in_head(self) -> bool:
@@ -207,9 +238,14 @@ class RequestReader:
         """One header or trailer."""
         self._headers += 1
         self._told += len(name) + len(value) + 4
-        take = _KNOWN.get(name.lower())
-        if take is not None and not self._head_done:  # else a trailer: read and dropped
+        name = name.lower()
+        take = _KNOWN.get(name)
+        if self._head_done:  # a trailer: read and dropped
+            return
+        if take is not None:
             take(self._request, value)
+        elif name in self._settings.session_headers and len(value) <= _LONGEST_SESSION:
+            self._request.sessions = {**self._request.sessions, name: value}
 
     def on_headers_complete(self) -> None:
         """The headers are whole."""
@@ -278,6 +314,8 @@ _KNOWN = {
     b"transfer-encoding": Request.take_transfer_encoding,
     b"expect": Request.take_expect,
     b"x-request-id": Request.take_request_id,
+    b"authorization": Request.take_authorization,
+    b"x-api-key": Request.take_api_key,
     b"traceparent": Request.take_traceparent,
     b"tracestate": Request.take_tracestate,
     b"content-type": Request.take_content_type,

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import socket
 import ssl
+from collections.abc import Iterator
 from dataclasses import replace
 from time import monotonic, time
 
 import uvloop
 
-from plimsoll.errors import Failed, PortTaken
+from plimsoll.gateway.access import Access, Open
 from plimsoll.gateway.board import Board
 from plimsoll.gateway.connection import ClientConnection
-from plimsoll.gateway.exchange import Means
+from plimsoll.gateway.listening import listen
+from plimsoll.gateway.one_try import Means
 from plimsoll.gateway.pages import Pages
-from plimsoll.gateway.queue import QueueLimits
 from plimsoll.gateway.service import Connection, Service
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.upstream import Pool
+from plimsoll.gateway.workers.member import Siblings
+from plimsoll.policy.requests.dispatcher import Dispatcher
+from plimsoll.policy.requests.types import QueueLimits
 from plimsoll.telemetry.access_log import AccessLog
 from plimsoll.telemetry.metrics import Depth, GatewayMetrics
+from plimsoll.telemetry.replica_metrics import EJECTED, ReplicaDepth
 
 _TICK = 0.1  # seconds; every limit of time is at least ten of them
-_BACKLOG = 1024  # connections that the system keeps until they are accepted
-_NEIGHBOURS = 20  # ports tried after a taken one, for the hint
 
 new_event_loop = uvloop.new_event_loop
 """The event loop that the gateway is measured with, for `asyncio.Runner(loop_factory=...)`."""
@@ -38,6 +39,8 @@ class Gateway:
     settings  its limits
     metrics   its numbers
     log       where access lines go, or None
+    access    who may call; by default anyone
+    siblings  other workers of the same gateway, or None
     """
 
     def __init__(
@@ -47,61 +50,70 @@ class Gateway:
         settings: GatewaySettings,
         metrics: GatewayMetrics,
         log: AccessLog | None = None,
+        access: Access | None = None,
+        siblings: Siblings | None = None,
     ) -> None:
         self._board = board
         self._pool = Pool(settings.keep_seconds)
-        self._pages = Pages(board, created=int(time()))
+        self._pages = Pages(board, metrics.recent, created=int(time()))
         means = Means(board=board, pool=self._pool, settings=settings, metrics=metrics, log=log)
-        self._service = Service(means=means, pages=self._pages)
+        self._service = Service(
+            means=means, pages=self._pages, access=access or Open(), siblings=siblings
+        )
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.Task[None] | None = None
-        board.limit(QueueLimits(requests=settings.queue_requests, bytes=settings.queue_bytes))
+        _limit(board, settings)
         board.watch(self._replicas_changed)
         metrics.watch(self._depths)
         self._metrics = metrics
         self._replicas_changed()
 
     async def start(
-        self, host: str, port: int, *, tls: ssl.SSLContext | None = None
+        self, host: str, port: int, *, tls: ssl.SSLContext | None = None, shared: bool = False
     ) -> tuple[str, int]:
         """Listen; the address and the port, which the system chooses for port 0.
 
-        An empty host is every address of the machine, of IPv6 and IPv4.
+        An empty host is every address of the machine, of IPv6 and IPv4. `shared` as in `listen`.
 
         Raises PortTaken, and Failed for an address that cannot be listened on.
         """
-        loop = asyncio.get_running_loop()
-        try:
-            where = {"host": host, "port": port} if host else {"sock": _every_address(port)}
-            self._server = await loop.create_server(
-                lambda: ClientConnection(self._service),
-                **where,
-                backlog=_BACKLOG,
-                ssl=tls,
-                ssl_handshake_timeout=self._service.settings.head_seconds if tls else None,
-            )
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise _port_taken(host, port) from error
-            raise Failed(
-                f"cannot listen: {error.strerror or error}", where=f"{host}:{port}"
-            ) from error
-        self._ticker = loop.create_task(self._tick())
+        self._server = await listen(
+            lambda: ClientConnection(self._service),
+            host,
+            port,
+            tls=tls,
+            handshake_seconds=self._service.settings.head_seconds,
+            shared=shared,
+        )
+        self._ticker = asyncio.get_running_loop().create_task(self._tick())
         address = self._server.sockets[0].getsockname()
         return str(address[0]), int(address[1])
 
-    async def drain(self, seconds: float) -> int:
-        """Stop accepting, finish what is going on until the deadline, then cut the rest.
+    async def drain(self, seconds: float, *, accept: float = 0.0, idle: float = 0.0) -> int:
+        """Finish what is going on until the deadline, then cut the rest.
+
+        From the beginning on, health says no and every answer ends its connection.
+
+        seconds  until the deadline
+        accept   of them, in which new connections are accepted still, because whoever sends them
+                 learns late of the end
+        idle     for which a kept connection may be without a request until it is closed: most
+                 callers learn by an answer that theirs ends, and not by a request that is lost
 
         Returns how many requests were cut.
         """
+        began = monotonic()
+        deadline = began + seconds
         self._service.draining = self._pages.draining = True
+        while monotonic() < min(began + accept, deadline):  # noqa: ASYNC110 -- a second drain ends it
+            await asyncio.sleep(_TICK / 5)
         if self._server is not None:
+            await _accepted()
             self._server.close()
-        for connection in list(self._service.connections):
-            connection.retire()
-        deadline = monotonic() + seconds
-        while self._answering() and monotonic() < deadline:  # noqa: ASYNC110 -- a count, no event
+        while self._service.connections and (now := monotonic()) < deadline:
+            if now >= began + idle:
+                for connection in list(self._service.connections):
+                    connection.retire(now - idle)
             await asyncio.sleep(_TICK / 5)
         return sum(connection.cut() for connection in list(self._service.connections))
 
@@ -128,9 +140,6 @@ class Gateway:
         while self._service.connections and monotonic() < deadline:  # noqa: ASYNC110 -- a count
             await asyncio.sleep(_TICK / 10)
 
-    def _answering(self) -> bool:
-        return any(connection.answering for connection in self._service.connections)
-
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK)
@@ -151,52 +160,65 @@ class Gateway:
     def configure(self, settings: GatewaySettings) -> None:
         """Take other limits; requests that run keep those that they began with."""
         self._service.means = replace(self._service.means, settings=settings)
-        self._board.limit(QueueLimits(requests=settings.queue_requests, bytes=settings.queue_bytes))
+        _limit(self._board, settings)
+
+    def guard(self, access: Access) -> None:
+        """Have another guard; requests that run stay."""
+        self._service.access = access
+
+    def known(self, key: bytes) -> bytes:
+        """What is known of a request, for another worker; empty for one that is not known here.
+
+        key  of the tenant and the request's id
+        """
+        return self._pages.encoded(key)
 
     def _replicas_changed(self) -> None:
         for name in self._board.names():
-            self._metrics.model(name)
+            places = self._board.places(name)
+            self._metrics.model(name).keep(place.upstream.replica for place in places)
         self._pool.keep_only(self._board.upstreams())
 
-    def _depths(self) -> list[Depth]:
-        return [
-            Depth(
-                model=queue.served.name,
-                queued=queue.queued,
-                in_flight=queue.in_flight,
-                replicas=len(queue.places),
+    def _depths(self) -> Iterator[Depth]:
+        machine = self._board.machine
+        for name in self._board.names():
+            if machine.served(name) is not None:  # else it was withdrawn since the first was shown
+                yield _depth(machine, name)
+
+
+def _depth(machine: Dispatcher, name: str) -> Depth:
+    places, ejections = machine.places(name), machine.ejections(name)
+    return Depth(
+        model=name,
+        queued=machine.queued(name),
+        queued_bytes=machine.queued_bytes(name),
+        held=machine.held(name),
+        in_flight=machine.in_flight_of(name),
+        replicas=len(places),
+        each=tuple(
+            ReplicaDepth(
+                replica=place.upstream.replica,
+                in_flight=place.in_flight,
+                ejected=place.suspect > 0.0,
+                ejections=(
+                    ejections.get((place.upstream.replica, EJECTED[0]), 0),
+                    ejections.get((place.upstream.replica, EJECTED[1]), 0),
+                ),
             )
-            for queue in self._board.queues()
-        ]
+            for place in places
+        ),
+    )
 
 
-def _every_address(port: int) -> socket.socket:
-    """A socket for IPv6 and IPv4 together, or for IPv4 where the machine has no IPv6."""
-    if socket.has_dualstack_ipv6():
-        try:
-            return socket.create_server(
-                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
-            )
-        except OSError as error:
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                raise
-    return socket.create_server(("", port), backlog=_BACKLOG)
+def _limit(board: Board, settings: GatewaySettings) -> None:
+    board.limit(
+        QueueLimits(requests=settings.queue_requests, bytes=settings.queue_bytes),
+        tries=settings.tries,
+        suspect=settings.suspect_seconds,
+    )
 
 
-def _port_taken(host: str, port: int) -> PortTaken:
-    free = _free_port(host, port)
-    hint = f"port {free} is free" if free else "choose another port"
-    return PortTaken(f"port {port} is taken", where=f"{host}:{port}", hint=hint)
-
-
-def _free_port(host: str, taken: int) -> int | None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in (*range(taken + 1, min(taken + _NEIGHBOURS, 65535) + 1), 0):
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    return None
+async def _accepted() -> None:
+    """Let the event loop accept who has connected already."""
+    for _ in range(2):
+        await asyncio.sleep(0)

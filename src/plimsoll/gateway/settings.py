@@ -36,6 +36,8 @@ class GatewaySettings:
     keep_seconds         a kept connection to a replica is not used after so long; llama.cpp
                          closes its own after 5
     tries                tries per request that may reach a replica
+    continuation         whether a stream whose replica died is continued on another
+    session_headers      headers that name conversations, in small letters
     suspect_seconds      a replica that broke a connection gets no new work for so long
     """
 
@@ -63,4 +65,6 @@ class GatewaySettings:
     max_stream: float = 600.0
     keep_seconds: float = 4.0
     tries: int = 3
+    continuation: bool = True
+    session_headers: frozenset[bytes] = frozenset()
     suspect_seconds: float = 0.5

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
-from plimsoll.gateway.queue import Upstream
+from plimsoll.gateway.http_answer import Head, Receiver
+from plimsoll.gateway.http_repeat import CHANCES, KnownHead, known_head
+from plimsoll.policy.requests.types import Upstream
 from plimsoll.policy.retry import Failure
 from plimsoll.units import KIB
 
+__all__ = ["Head", "Kept", "Opening", "Pool", "Receiver", "UpstreamConnection"]
+
 _MAX_HEAD = 64 * KIB
-
-
-class Head:
-    """The head of an answer, as far as anybody here asks.
-
-    status        HTTP status
-    content_type  lower case, with its parameters
-    encoded       whether it has a content encoding other than identity
-    """
-
-    status = 0
-    content_type = b""
-    encoded = False
-
-
-class Receiver(Protocol):
-    """Who gets the answer to a request: a head, data, then exactly one of done and failed."""
-
-    def upstream_head(self, head: Head) -> None:
-        """The headers are whole."""
-        ...
-
-    def upstream_data(self, data: bytes) -> None:
-        """More of the body, never empty."""
-        ...
-
-    def upstream_done(self) -> None:
-        """The answer is whole; the connection is no longer the receiver's."""
-        ...
-
-    def upstream_failed(self, failure: Failure, detail: str) -> None:
-        """There will be no more; the connection is gone."""
-        ...
+_DIGITS = 19  # of a length
+_VERSIONS = ("1.1", "1.0")
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -68,16 +42,21 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._dropped = False
+        self._unread = select.poll()
         self._parser = httptools.HttpResponseParser(self)
+        self._known: KnownHead | None = None  # head of the last whole answer
+        self._known_as = Head()
+        self._chances = CHANCES
         self._begin()
 
     def _begin(self) -> None:
         self._head = Head()
-        self._head_bytes = 0
+        self._framing = 0  # bytes since the last of a body
         self._head_done = False
         self._head_told = False
         self._any = False
         self._framed = False
+        self._chunked = False
         self._keep = False
         self._whole = False
         self._pieces: list[bytes] = []
@@ -85,6 +64,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are not subclasses
+        self._unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         if self._dropped:
             self._transport.abort()
 
@@ -100,9 +80,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether it can carry a request now."""
+        """Whether it can carry a request now: the replica has closed it no more than it has said
+        something that nobody asked for, which would be taken for the next answer. The system may
+        know of either before the event loop tells.
+        """
         transport = self._transport
-        return self._receiver is None and transport is not None and not transport.is_closing()
+        return (
+            self._receiver is None
+            and transport is not None
+            and not transport.is_closing()
+            and not self._unread.poll(0)
+        )
 
     def pause(self) -> None:
         """Read no more for now; the replica feels it."""
@@ -130,7 +118,12 @@ class UpstreamConnection(asyncio.Protocol):
         if self._receiver is None:
             self.abort()  # an answer that nobody asked for
             return
-        self._any = True
+        if self._known is not None and not self._any:
+            body = self._known.body(data)
+            if body:
+                self._hand_on_whole(body)
+                return
+        first, self._any = not self._any, True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -138,12 +131,36 @@ class UpstreamConnection(asyncio.Protocol):
                 self._fail(Failure.GARBAGE, f"not HTTP: {error}")
                 return
             self._keep = False  # bytes after a whole answer: it counts, the connection does not
-        if not self._head_done:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MAX_HEAD:
+        if self._pieces or self._whole:
+            self._framing = 0
+        else:  # headers, trailers, or the extensions of chunks
+            self._framing += len(data)
+            if self._framing > _MAX_HEAD:
                 self._fail(Failure.GARBAGE, "endless headers")
-            return
-        self._hand_on()
+                return
+        if self._head_done:
+            if first and self._whole and self._keep:
+                self._learn(data)
+            self._hand_on()
+
+    def _learn(self, data: bytes) -> None:
+        """Remember the head of an answer that was whole in one read."""
+        if self._chances and len(self._pieces) == 1 and not self._chunked:
+            self._chances -= 1
+            self._known = known_head(data, b"HTTP/1.1 200 ", len(self._pieces[0]))
+            self._known_as = self._head
+
+    def _hand_on_whole(self, body: bytes) -> None:
+        """Hand on an answer whose head came before; the parser has not seen it."""
+        receiver = self._receiver
+        assert receiver is not None
+        self._chances = CHANCES
+        receiver.upstream_head(self._known_as)
+        if self._receiver is receiver:
+            receiver.upstream_data(body)
+        if self._receiver is receiver:
+            self._give_back()
+            receiver.upstream_done()
 
     def _hand_on(self) -> None:
         receiver = self._receiver
@@ -158,18 +175,26 @@ class UpstreamConnection(asyncio.Protocol):
             self._end(receiver)
 
     def _end(self, receiver: Receiver) -> None:
-        self._receiver = None
-        transport = self._transport
-        assert transport is not None
-        if self._keep and not transport.is_closing() and not transport.get_write_buffer_size():
-            if self._paused:
-                self.resume()
-            self.used = True
-            self._begin()
-            self._pool.give(self)
+        keep = self._keep
+        self._begin()
+        if keep:
+            self._give_back()
         else:
             self.abort()
         receiver.upstream_done()
+
+    def _give_back(self) -> None:
+        """Keep the connection for the next request, unless it is doubtful."""
+        self._receiver = None
+        transport = self._transport
+        assert transport is not None
+        if transport.is_closing() or transport.get_write_buffer_size():
+            self.abort()
+            return
+        if self._paused:
+            self.resume()
+        self.used = True
+        self._pool.give(self)
 
     def _fail(self, failure: Failure, detail: str) -> None:
         receiver = self._receiver
@@ -209,12 +234,23 @@ class UpstreamConnection(asyncio.Protocol):
         if name == b"content-type":
             self._head.content_type = value.lower()
         elif name in (b"content-length", b"transfer-encoding"):
-            self._framed = True
-        elif name == b"content-encoding":
-            self._head.encoded = value.lower() != b"identity"
+            self._frame(value, chunked=name == b"transfer-encoding")
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            self._head.encoded = True
+
+    def _frame(self, value: bytes, *, chunked: bool) -> None:
+        """How the end of the body is found: said once, and in one way."""
+        plain = value.lower() == b"chunked" if chunked else len(value) <= _DIGITS
+        if self._framed or not plain:
+            raise ValueError("a body framed in no plain way")
+        self._framed = True
+        self._chunked = chunked
 
     def on_headers_complete(self) -> None:
         """The headers are whole."""
+        version = self._parser.get_http_version()
+        if version not in _VERSIONS or (self._chunked and version == "1.0"):
+            raise ValueError("an answer of another version")
         self._head.status = self._parser.get_status_code()
         self._head_done = self._head.status >= 200
         self._keep = self._head_done and self._parser.should_keep_alive()
@@ -229,6 +265,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._whole = True
         else:
             self._head = Head()
+            self._framed = self._chunked = False
 
 
 class Kept:
@@ -278,9 +315,12 @@ class Pool:
     def take(self, upstream: Upstream, now: float) -> UpstreamConnection | None:
         """A kept connection to the replica, or None."""
         kept = self._kept.get(upstream)
-        while kept is not None and kept.idle:
+        if kept is None:
+            return None
+        oldest = now - self._keep_seconds
+        while kept.idle:
             connection = kept.idle.pop()
-            if connection.idle and connection.since + self._keep_seconds > now:
+            if connection.since > oldest and connection.idle:
                 return connection
             connection.abort()
         return None

@@ -243,6 +243,7 @@ def _placement(draft: _Draft, drafts: Sequence[_Draft], machine: Machine) -> Pla
         prompt_cache=settings.prompt_cache,
         checkpoints=settings.checkpoints,
         pooling=draft.shape.pooling if draft.shape.pooling in ("mean", "cls", "last") else "mean",
+        kv_tokens=0 if model.task == "embedding" else settings.context * settings.parallel,
         options=model.engine_options,
     )
 

@@ -6,10 +6,12 @@ from math import floor
 
 from plimsoll.fleet import Model
 from plimsoll.plan.search.types import Candidate, Choice, FleetPlan
+from plimsoll.plan.speed.latency import latency
 from plimsoll.plan.types import Accelerators, Placement, Plan, Speculation
-from plimsoll.plan.vram.room import Room, room
+from plimsoll.plan.vram.room import Room, cache_tokens, room
 
 DRAFT_TOKENS = 4  # guessed per step where the fleet file leaves it to the plan
+_LONG_PROMPT = 8192  # tokens, over which a prompt's own cost is all that counts
 
 
 def placements(models: tuple[Model, ...], plan: FleetPlan) -> Plan:
@@ -57,8 +59,18 @@ def placement(model: Model, choice: Choice) -> Placement:
         replicas=candidate.replicas,
         most=candidate.most,
         cold_start=candidate.cold_start,
+        kv_tokens=cache_tokens(deployment),
+        prefill_rate=_prefill_rate(candidate),
         options=model.engine_options,
     )
+
+
+def _prefill_rate(candidate: Candidate) -> int:
+    """Tokens of a long prompt that an idle replica reads per second; 0 where nothing is said."""
+    if candidate.ttft is None:
+        return 0
+    prompt = min(_LONG_PROMPT, candidate.deployment.context // 2)
+    return round(prompt / latency(candidate.deployment, prompt, 1, 1).ttft.value)
 
 
 def _in_turns(candidate: Candidate) -> bool:

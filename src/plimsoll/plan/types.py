@@ -147,6 +147,8 @@ class Placement:
     replicas  to run for the average load, headroom included
     most      for the busiest minute, headroom included
     cold_start  how long a new replica takes
+    kv_tokens    tokens that the KV cache of a replica holds; 0: not known, or it has none
+    prefill_rate tokens of a prompt that an idle replica reads per second; 0: not known
     options   what the fleet file says to the engine itself
     """
 
@@ -179,6 +181,8 @@ class Placement:
     replicas: int = 1
     most: int = 1
     cold_start: ColdStart = field(default_factory=ColdStart)
+    kv_tokens: int = 0
+    prefill_rate: int = 0
     options: EngineOptions = field(default_factory=EngineOptions)
 
 

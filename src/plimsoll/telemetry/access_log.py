@@ -13,7 +13,9 @@ class AccessLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     time        UTC, ISO 8601, when it ended
     request_id  as answered in `x-request-id`
-    surface     chat | completions | embeddings, or `none` for a refusal of any other path
+    tenant      who called, empty without a key
+    key         what the fleet calls its key
+    surface     where it came, such as `chat`; `none` for a refusal of any other path
     model       the fleet's name of it, empty when none was known
     replica     who answered, empty when nobody did
     status      HTTP status; 499 when the caller left first
@@ -23,10 +25,13 @@ class AccessLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     queued      seconds of that in the queue
     first_byte  seconds until the first byte of the answer, or None
     tries       tries that reached a replica
+    continued   times that the answer went on at another replica
     """
 
     time: str
     request_id: str
+    tenant: str = ""
+    key: str = ""
     surface: str
     model: str = ""
     replica: str = ""
@@ -37,6 +42,7 @@ class AccessLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     queued: float = 0.0
     first_byte: float | None = None
     tries: int = 0
+    continued: int = 0
 
 
 class AccessLog:

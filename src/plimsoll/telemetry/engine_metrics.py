@@ -9,7 +9,9 @@ from plimsoll.telemetry.exposition import Described, escaped, family
 
 
 def _of_engine(name: str, kind: str, text: str) -> Described:
-    return Described(name=f"plimsoll_engine_{name}", kind=kind, labels=("model",), help=text)
+    return Described(
+        name=f"plimsoll_engine_{name}", kind=kind, labels=("model",), help=text, across="max"
+    )
 
 
 _SEEN = "; each gateway sees all of it, so that they must not be added up"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 _ROWS = 50  # models in one part: some 1,000 lines, less than a millisecond
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
@@ -21,12 +21,14 @@ class Described:
     kind    counter | gauge | histogram
     labels  its label names
     help    what it counts, with its unit
+    across  how a gauge's values of several workers become the gateway's; all else is added up
     """
 
     name: str
     kind: str
     labels: tuple[str, ...]
     help: str
+    across: Literal["sum", "max", "min"] = "sum"
 
 
 class Source(Protocol):

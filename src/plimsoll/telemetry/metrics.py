@@ -18,6 +18,16 @@ from prometheus_client.registry import Collector
 
 from plimsoll.policy.retry import Failure
 from plimsoll.telemetry.exposition import Described, Source, escaped, family
+from plimsoll.telemetry.recent import Recent
+from plimsoll.telemetry.replica_metrics import (
+    REPLICA,
+    Labelled,
+    ReplicaDepth,
+    ReplicaMetrics,
+    Seen,
+    TenantMetrics,
+    replica_parts,
+)
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -26,6 +36,8 @@ SECONDS = (
     300.0,
 )  # fmt: skip
 """Bucket bounds of every duration, in seconds."""
+
+_MODELS = 50  # whose numbers are gathered at once
 
 R = TypeVar("R")
 _BOUNDS = (*map(str, SECONDS), "+Inf")
@@ -64,6 +76,12 @@ RETRIES = _counter(
 CANCELLED = _counter(
     "cancelled", ("model", "phase"), "Requests whose caller left before the end, by phase"
 )
+CONTINUED = _counter(
+    "continuations", ("model",), "Streams that broke off at a replica and were carried on"
+)
+FELL_BACK = _counter(
+    "fallbacks", ("model", "to"), "Requests for a model that another one of the fleet answered"
+)
 BROKEN = _counter(
     "streams_broken", ("model",), "Streams that ended with an error event after their first byte"
 )
@@ -79,14 +97,22 @@ REQUEST_SECONDS = _histogram(
 )
 GAP_SECONDS = _histogram("chunk_gap_seconds", "Seconds between two reads of a streamed answer")
 QUEUED = _gauge("queued", ("model",), "Requests that wait for a replica now")
+QUEUED_BYTES = _gauge("queued_bytes", ("model",), "Bytes of the bodies of requests that wait now")
+HELD = _gauge("held", ("model",), "Requests that wait now while no replica is ready")
 IN_FLIGHT = _gauge("in_flight", ("model",), "Requests at replicas now")
-REPLICAS = _gauge("replicas_ready", ("model",), "Replicas that get new work now")
+REPLICAS = Described(
+    name="plimsoll_gateway_replicas_ready",
+    kind="gauge",
+    labels=("model",),
+    help="Replicas that get new work now",
+    across="max",
+)
 CONNECTIONS = _gauge("connections", (), "Client connections open now")
 
 GATEWAY = (
-    REQUESTS, REFUSED, TRIES_FAILED, RETRIES, CANCELLED, BROKEN, TOKENS,
+    REQUESTS, REFUSED, TRIES_FAILED, RETRIES, CANCELLED, TOKENS, BROKEN, CONTINUED, FELL_BACK,
     QUEUE_SECONDS, FIRST_SECONDS, REQUEST_SECONDS, GAP_SECONDS,
-    QUEUED, IN_FLIGHT, REPLICAS, CONNECTIONS,
+    QUEUED, QUEUED_BYTES, HELD, IN_FLIGHT, REPLICAS, CONNECTIONS, *REPLICA,
 )  # fmt: skip
 """Every metric family of the gateway, in the order of the text."""
 
@@ -126,11 +152,14 @@ class ModelMetrics:
     retries    kind of failure -> tries that followed
     cancelled  phase -> callers that left
     broken     streams that ended with an error event
+    continued  streams that went on at another replica
+    fallbacks  other model -> requests that it answered
+    replicas   ready replicas, and those that have had a request since they were
     """
 
     __slots__ = (
-        "broken", "cancelled", "completion_tokens", "failures", "first", "gap", "prompt_tokens",
-        "queue", "request", "requests", "retries",
+        "broken", "cancelled", "completion_tokens", "continued", "failures", "fallbacks", "first",
+        "gap", "prompt_tokens", "queue", "replicas", "request", "requests", "retries",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -139,6 +168,9 @@ class ModelMetrics:
         self.retries = {str(kind): 0 for kind in Failure}
         self.cancelled = dict.fromkeys(PHASES, 0)
         self.broken = 0
+        self.continued = 0
+        self.fallbacks: dict[str, int] = {}
+        self.replicas: dict[str, ReplicaMetrics] = {}
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.queue = Distribution()
@@ -151,15 +183,38 @@ class ModelMetrics:
         key = (surface, status)
         self.requests[key] = self.requests.get(key, 0) + 1
 
+    def replica(self, name: str) -> ReplicaMetrics:
+        """The numbers of a replica, made on first use."""
+        found = self.replicas.get(name)
+        if found is None:
+            found = self.replicas[name] = ReplicaMetrics()
+        return found
+
+    def keep(self, ready: Iterable[str]) -> None:
+        """Show these replicas and no others from now on, so that their number is bounded."""
+        before = self.replicas
+        self.replicas = {name: before.get(name) or ReplicaMetrics() for name in ready}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
-    """The gauges of one model, read when somebody scrapes."""
+    """The gauges of one model, read when somebody scrapes.
+
+    queued        requests that wait for a replica
+    queued_bytes  bytes of their bodies
+    held          those that wait while no replica is ready
+    in_flight     requests at replicas
+    replicas      ready replicas
+    each          of them
+    """
 
     model: str
     queued: int
+    queued_bytes: int = 0
+    held: int = 0
     in_flight: int
     replicas: int
+    each: tuple[ReplicaDepth, ...] = ()
 
 
 class GatewayMetrics:
@@ -168,13 +223,16 @@ class GatewayMetrics:
     none         numbers of requests that name no known model
     refused      error code -> refusals
     connections  open client connections
+    recent       what the last requests did
     """
 
     def __init__(self) -> None:
         self.none = ModelMetrics()
         self.refused: dict[str, int] = {}
         self.connections = 0
+        self.recent = Recent()
         self._models: dict[str, ModelMetrics] = {}
+        self._tenants: dict[str, TenantMetrics] = {}
         self._depths: Callable[[], Iterable[Depth]] = tuple
         self._sources: list[Source] = []
         self._registry = CollectorRegistry()
@@ -184,6 +242,13 @@ class GatewayMetrics:
         found = self._models.get(name)
         if found is None:
             found = self._models[name] = ModelMetrics()
+        return found
+
+    def tenant(self, name: str) -> TenantMetrics:
+        """The numbers of a tenant, made on first use; `name` is the fleet's."""
+        found = self._tenants.get(name)
+        if found is None:
+            found = self._tenants[name] = TenantMetrics()
         return found
 
     def refusal(self, code: str) -> None:
@@ -217,7 +282,20 @@ class GatewayMetrics:
         yield from _answers(rows, self.refused)
         yield from _failures(rows[1:])
         yield from _durations(rows[1:])
-        yield from _gauges(list(self._depths()), self.connections)
+        depths: list[Depth] = []
+        seen: list[Seen] = []
+        for depth in self._depths():
+            depths.append(depth)
+            seen += ((depth.model, each) for each in depth.each)
+            if not len(depths) % _MODELS:
+                yield b""
+        yield from _gauges(depths, self.connections)
+        labelled: list[Labelled] = []
+        for number, (model, numbers) in enumerate(rows[1:], 1):
+            labelled += ((model, *each) for each in numbers.replicas.items())
+            if not number % _MODELS:
+                yield b""
+        yield from replica_parts(labelled, seen, sorted(self._tenants.items()))
         for source in self._sources:
             yield from source.parts()
         yield generate_latest(self._registry)
@@ -248,6 +326,8 @@ def _failures(rows: Rows) -> Iterator[bytes]:
     ):
         yield from family(of, rows, _table(of, label, numbers))
     yield from family(BROKEN, rows, _one(BROKEN, lambda row: (row[0], row[1].broken)))
+    yield from family(CONTINUED, rows, _one(CONTINUED, lambda row: (row[0], row[1].continued)))
+    yield from family(FELL_BACK, rows, _table(FELL_BACK, "to", lambda each: each.fallbacks))
 
 
 def _tokens(numbers: ModelMetrics) -> dict[str, int]:
@@ -263,7 +343,7 @@ def _table(
     def samples(row: tuple[str, ModelMetrics]) -> Iterator[str]:
         model, name = f'model="{escaped(row[0])}"', f"{of.name}_total"
         for value, count in numbers(row[1]).items():
-            own = f'{label}="{value}"'
+            own = f'{label}="{escaped(value)}"'
             labels = f"{own},{model}" if before else f"{model},{own}"
             yield f"{name}{{{labels}}} {count}.0\n"
 
@@ -310,6 +390,8 @@ def _histogram_of(
 def _gauges(depths: list[Depth], connections: int) -> Iterator[bytes]:
     for of, read in (
         (QUEUED, lambda each: (each.model, each.queued)),
+        (QUEUED_BYTES, lambda each: (each.model, each.queued_bytes)),
+        (HELD, lambda each: (each.model, each.held)),
         (IN_FLIGHT, lambda each: (each.model, each.in_flight)),
         (REPLICAS, lambda each: (each.model, each.replicas)),
     ):

@@ -14,6 +14,7 @@ CONTACT = Described(
     kind="gauge",
     labels=("watch",),
     help="When the API server last answered a watch's list or told it something, Unix time",
+    across="min",
 )
 RELISTS = Described(
     name="plimsoll_watch_relists",
@@ -38,6 +39,7 @@ PEERS = Described(
     kind="gauge",
     labels=(),
     help="Gateway replicas that share the engines, this one included",
+    across="max",
 )
 
 WATCH = (CONTACT, RELISTS, FAILURES, CONFIGURATIONS, PEERS)

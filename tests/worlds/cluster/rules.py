@@ -100,12 +100,7 @@ def _references_of(spec: Object) -> Iterator[tuple[str, str]]:
     for claim in spec.get("resourceClaims", ()):
         yield "ResourceClaimTemplate", claim["resourceClaimTemplateName"]
     for volume in spec.get("volumes", ()):
-        if "configMap" in volume:
-            yield "ConfigMap", volume["configMap"]["name"]
-        if "secret" in volume:
-            yield "Secret", volume["secret"]["secretName"]
-        if "persistentVolumeClaim" in volume:
-            yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
+        yield from _references_of_volume(volume)
     for _, container in containers(spec):
         for variable in container.get("env", ()):
             source = variable.get("valueFrom", {})
@@ -113,6 +108,18 @@ def _references_of(spec: Object) -> Iterator[tuple[str, str]]:
                 yield "Secret", source["secretKeyRef"]["name"]
             if "configMapKeyRef" in source:
                 yield "ConfigMap", source["configMapKeyRef"]["name"]
+
+
+def _references_of_volume(volume: Object) -> Iterator[tuple[str, str]]:
+    if "configMap" in volume:
+        yield "ConfigMap", volume["configMap"]["name"]
+    if "secret" in volume:
+        yield "Secret", volume["secret"]["secretName"]
+    for source in volume.get("projected", {}).get("sources", ()):
+        if "secret" in source:
+            yield "Secret", source["secret"]["name"]
+    if "persistentVolumeClaim" in volume:
+        yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
 
 
 def _backends(spec: Object) -> Iterator[str]:

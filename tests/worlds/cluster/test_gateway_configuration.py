@@ -94,9 +94,44 @@ def test_more_than_a_config_map_holds_is_refused() -> None:
         encode(gateway_configuration(fleet_of(3000, alias=110)))
 
 
-def test_callers_see_neither_keys_nor_how_a_model_is_run() -> None:
+def test_keys_come_by_their_sums_and_places_alone() -> None:
+    site = site_of("examples/production.yaml", engines=ANY_ENGINE)
+    document = json.loads(encode(gateway_configuration(site)))
+    keys = [
+        key
+        for part in document["fleet"]
+        for tenant in part["spec"].get("tenants", ())
+        for key in tenant["keys"]
+    ]
+    assert len(keys) == sum(len(tenant.keys) for tenant in site.fleet.tenants)
+    assert all(set(key) & {"sha256", "from"} for key in keys)
+    assert {word for key in keys for word in key} <= {
+        "name", "sha256", "from", "models", "limits", "expires",
+    }  # fmt: skip
+
+
+def test_a_gateway_is_told_what_the_plan_knows_of_a_replica() -> None:
+    site = site_of("examples/production.yaml", engines=ANY_ENGINE)
+    places = {place.model: place for place in site.plan.placements}
+    for served in gateway_configuration(site).models:
+        place = places[served.model]
+        assert (served.kv_tokens, served.prefill_rate) == (place.kv_tokens, place.prefill_rate)
+    assert any(place.prefill_rate for place in places.values())
+
+
+def test_a_gateway_reads_what_older_and_newer_renderers_wrote() -> None:
     made = gateway_configuration(site_of("examples/production.yaml", engines=ANY_ENGINE))
-    assert [tenant.keys for tenant in made.fleet.tenants] == [()] * len(made.fleet.tenants)
+    written = json.loads(encode(made))
+    for model in written["models"]:
+        model.pop("kvTokens", None)
+        model["unheardOf"] = True
+    assert [each.kv_tokens for each in decode(json.dumps(written), where="x").models] == [
+        0 for _ in made.models
+    ]
+
+
+def test_callers_do_not_see_how_a_model_is_run() -> None:
+    made = gateway_configuration(site_of("examples/production.yaml", engines=ANY_ENGINE))
     document = to_document(made.fleet)
     fields = {field for model in document["spec"]["models"] for field in model}
     assert not fields & {"engineOptions", "credentials", "resources", "scaling", "storage"}

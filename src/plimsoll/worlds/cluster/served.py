@@ -1,6 +1,7 @@
 """What the gateway in a cluster must know: the fleet as callers see it, and where replicas are.
 
-No secret is in it. The renderer writes it into a ConfigMap, the gateway's process reads it.
+No secret is in it: the SHA-256 sum of a random key opens nothing, and the Fleet object shows it,
+too. The renderer writes it into a ConfigMap, the gateway's process reads it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     port       TCP port on which a replica listens
     hold       seconds that a request waits while no replica is ready; None: as for any other wait
     metrics    path of a replica's metrics, where the engine alone does not say it
+    kvTokens   tokens that the KV cache of a replica holds; 0: not known
+    prefillRate  tokens of a prompt that an idle replica reads per second; 0: not known
     """
 
     model: str
@@ -49,12 +52,15 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     port: int
     hold: float | None = None
     metrics: str = ""
+    kv_tokens: int = 0
+    prefill_rate: int = 0
 
 
 class GatewayConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a gateway follows.
 
-    fleet   as callers see it: models without what only engines need, tenants without their keys
+    fleet   as callers see it: models without what only engines need, keys of tenants as their
+            SHA-256 sums or as names of Secrets
     models  where each of its models is
     """
 
@@ -105,6 +111,8 @@ def _served(workload: Workload) -> ServedModel:
         port=workload.port,
         hold=model.startup.hold,
         metrics=place.options.metrics if place.engine == "custom" else "",
+        kv_tokens=place.kv_tokens,
+        prefill_rate=place.prefill_rate,
     )
 
 
@@ -191,9 +199,7 @@ def _check_models(fleet: Fleet, models: tuple[ServedModel, ...], where: str) -> 
 
 def _as_callers_see(fleet: Fleet) -> Fleet:
     return msgspec.structs.replace(
-        fleet,
-        models=tuple(_to_callers(model) for model in fleet.models),
-        tenants=tuple(msgspec.structs.replace(tenant, keys=()) for tenant in fleet.tenants),
+        fleet, models=tuple(_to_callers(model) for model in fleet.models)
     )
 
 

@@ -77,6 +77,7 @@ def test_every_object_of_every_example_is_accepted(example: str, kubernetes: str
     "gateway",
     [
         "replicas: 3",
+        "workers: 4",
         "listen: {port: 0, host: '::', tls: {secret: own-tls}}",
         "ingress: {hosts: [a.example.com], class: alb, tlsSecret: t}",
         "ingress: {hosts: [a.example.com, b.example.com], kind: HTTPRoute, class: public}",
@@ -96,12 +97,12 @@ def test_the_gateway_reads_from_its_config_map_what_the_site_says() -> None:
     assert f"--config-map {name}" in " ".join(container(made)["args"])
 
 
-def test_no_checksum_of_a_key_reaches_the_config_map() -> None:
+def test_the_sum_of_a_key_is_in_the_config_map_and_nowhere_else() -> None:
     made = site_of("examples/production.yaml")
     keys = [key.sha256 for tenant in made.fleet.tenants for key in tenant.keys if key.sha256]
     assert keys
-    text = str(list(gateway_objects(made)))
-    assert not any(key in text for key in keys)
+    for one in gateway_objects(made):
+        assert any(key in str(one) for key in keys) == (one["kind"] == "ConfigMap")
 
 
 def test_the_gateway_may_see_endpoints_and_its_own_config_map_and_nothing_else() -> None:
@@ -207,6 +208,18 @@ def test_memory_holds_every_body_and_slow_caller_that_is_allowed() -> None:
     assert "cpu" not in resources["limits"]
 
 
+def test_each_worker_has_a_core_and_memory_and_one_has_no_option() -> None:
+    one, four = container(site()), container(site("workers: 4"))
+    assert "--workers" not in one["args"]
+    assert four["args"][-2:] == ["--workers", "4"]
+    assert int(four["resources"]["requests"]["cpu"]) == 4 * int(one["resources"]["requests"]["cpu"])
+    memory = [
+        int(each["resources"]["requests"]["memory"].removesuffix("Mi")) for each in (one, four)
+    ]
+    assert memory[1] == 5 * memory[0]  # the parent counts, too
+    assert four["ports"] == one["ports"]
+
+
 def test_its_own_certificate_is_mounted_and_spoken_everywhere() -> None:
     made = site("listen: {tls: {secret: own-tls}}, ingress: {hosts: [a.example.com], class: nginx}")
     assert {"name": "tls", "secret": {"secretName": "own-tls"}} in pod(made)["volumes"]
@@ -231,6 +244,45 @@ def test_secrets_are_named_and_come_as_variables() -> None:
     assert (key["key"], key["optional"]) == ("ANTHROPIC_API_KEY", True)
     names = [one["name"] for one in container(made)["env"]]
     assert names == sorted(set(names))
+
+
+def test_keys_of_tenants_are_files_that_may_be_missing_and_sums_are_not() -> None:
+    made = site_of(
+        fleet_text(
+            """
+tenants:
+  - name: acme
+    keys:
+      - {name: web, from: {secret: acme, key: web-token}}
+      - {name: ci, from: {secret: acme, key: ci-token}}
+      - {name: here, from: {env: ACME_KEY}}
+      - {name: summed, sha256: %s}
+"""
+            % ("1a" * 32)
+        )
+    )
+    volume = next(one for one in pod(made)["volumes"] if one["name"] == "keys")
+    acme, here = (source["secret"] for source in volume["projected"]["sources"])
+    assert acme == {
+        "name": "acme",
+        "items": [
+            {"key": "web-token", "path": "acme/web"},
+            {"key": "ci-token", "path": "acme/ci"},
+        ],
+        "optional": True,
+    }
+    assert here["name"] == environment_secret(made)
+    assert here["items"] == [{"key": "ACME_KEY", "path": "acme/here"}]
+    mount = next(one for one in container(made)["volumeMounts"] if one["name"] == "keys")
+    arguments = container(made)["args"]
+    assert arguments[arguments.index("--keys") + 1] == mount["mountPath"]
+    (tenant,) = gateway_configuration(made).fleet.tenants
+    assert [key.sha256 for key in tenant.keys] == [None, None, None, "1a" * 32]
+
+
+def test_without_keys_in_secrets_no_folder_is_mounted() -> None:
+    assert "keys" not in {one["name"] for one in pod(site())["volumes"]}
+    assert "--keys" not in container(site())["args"]
 
 
 def test_a_secret_that_no_pod_could_read_is_refused() -> None:

@@ -13,7 +13,12 @@ from typing import Any
 from plimsoll.facts.kubernetes import figure
 from plimsoll.fleet import Gateway as GatewayWish
 from plimsoll.worlds.cluster.objects.drain import Ending, explained, lifecycle
-from plimsoll.worlds.cluster.objects.gateway_secrets import TLS_FOLDER, environment
+from plimsoll.worlds.cluster.objects.gateway_secrets import (
+    KEYS_FOLDER,
+    TLS_FOLDER,
+    environment,
+    key_volume,
+)
 from plimsoll.worlds.cluster.objects.names import (
     COMPONENT,
     FLEET,
@@ -215,6 +220,8 @@ def _pod(site: Site) -> dict[str, Any]:
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {"sizeLimit": "16Mi"}}]
     if secret is not None:
         volumes.append({"name": "tls", "secret": {"secretName": secret}})
+    if (keys := key_volume(site)) is not None:
+        volumes.append(keys)
     return {
         "serviceAccountName": site.gateway_name,
         "automountServiceAccountToken": True,
@@ -246,6 +253,8 @@ def _container(site: Site) -> dict[str, Any]:
     mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 -- its own
     if tls_secret(site) is not None:
         mounts.append({"name": "tls", "mountPath": TLS_FOLDER, "readOnly": True})
+    if key_volume(site) is not None:
+        mounts.append({"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True})
     return {
         "name": "gateway",
         "image": site.image,
@@ -277,11 +286,15 @@ def _container(site: Site) -> dict[str, Any]:
 def _arguments(site: Site) -> Iterator[str]:
     yield from ("gateway", "--config-map", config_map_name(site), "--namespace", site.namespace)
     yield from ("--service", site.gateway_name, "--port", str(gateway_port(site)))
+    if site.fleet.gateway.workers > 1:
+        yield from ("--workers", str(site.fleet.gateway.workers))
     if site.fleet.gateway.listen.host is not None:
         yield from ("--host", site.fleet.gateway.listen.host)
     if tls_secret(site) is not None:
         yield from ("--tls-certificate", f"{TLS_FOLDER}/tls.crt")
         yield from ("--tls-key", f"{TLS_FOLDER}/tls.key")
+    if key_volume(site) is not None:
+        yield from ("--keys", KEYS_FOLDER)
 
 
 def _health(site: Site) -> dict[str, Any]:
@@ -290,14 +303,19 @@ def _health(site: Site) -> dict[str, Any]:
 
 
 def _resources(wish: GatewayWish) -> dict[str, Any]:
-    """One core, for one event loop; memory for as many bodies and slow callers as it allows.
+    """One core for each event loop; memory for as many bodies and slow callers as it allows.
 
-    No processor limit: it would stop every stream for the rest of a period after a burst.
+    No processor limit: it would stop every stream for the rest of a period after a burst. Several
+    workers have a parent that waits, and divide what the limits allow.
     """
-    idle = int(figure("gateway_idle_memory"))
+    workers = wish.workers
+    idle = int(figure("gateway_idle_memory")) * (workers + 1 if workers > 1 else 1)
     most = idle + BODIES + wish.limits.connections * _CONNECTION
     return {
-        "requests": {"cpu": f"{figure('gateway_cores'):g}", "memory": _mebibytes(2 * idle)},
+        "requests": {
+            "cpu": f"{workers * figure('gateway_cores'):g}",
+            "memory": _mebibytes(2 * idle),
+        },
         "limits": {"memory": _mebibytes(max(most, 2 * idle))},
     }
 

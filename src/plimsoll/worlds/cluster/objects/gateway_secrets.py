@@ -1,4 +1,4 @@
-"""Secrets of the gateway, by name only: environment variables that Kubernetes fills."""
+"""Secrets of the gateway, by name only: environment variables and files that Kubernetes fills."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from plimsoll.worlds.cluster.objects.names import object_name
 from plimsoll.worlds.cluster.objects.site import Site
 
 TLS_FOLDER = "/etc/plimsoll/tls"
+KEYS_FOLDER = "/etc/plimsoll/keys"
 _STATE = "/tmp/plimsoll"  # noqa: S108 -- in a folder of the pod's own
 
 
@@ -22,6 +23,29 @@ def environment(site: Site) -> list[dict[str, Any]]:
     named = dict(_named(site))
     found = [{"name": "PLIMSOLL_STATE", "value": _STATE}]
     return sorted([*found, *named.values()], key=lambda variable: str(variable["name"]))
+
+
+def key_volume(site: Site) -> dict[str, Any] | None:
+    """Keys of tenants that are in Secrets, as files `TENANT/KEY`; None where there are none.
+
+    As files they can be changed without a restart. One that is not there keeps nobody else out.
+    """
+    items: dict[str, list[dict[str, str]]] = {}
+    for tenant in site.fleet.tenants:
+        for key in tenant.keys:
+            if key.from_ is not None:
+                secret = key.from_.secret or environment_secret(site)
+                inside = key.from_.key or key.from_.env
+                assert inside is not None  # a rule of the fleet file
+                path = f"{tenant.name}/{key.name}"
+                items.setdefault(secret, []).append({"key": inside, "path": path})
+    if not items:
+        return None
+    sources = [
+        {"secret": {"name": name, "items": entries, "optional": True}}
+        for name, entries in items.items()
+    ]
+    return {"name": "keys", "projected": {"sources": sources, "defaultMode": 0o440}}
 
 
 def environment_secret(site: Site) -> str:

@@ -1,0 +1,103 @@
+"""Real replicas that die by SIGKILL and come back: llama.cpp, or vLLM on processors."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from plimsoll.engines import ENGINES
+from plimsoll.gateway import Served, Upstream
+from tests.gateway.engine import RealEngine
+from tests.vllm_server import processor_placement, serve_vllm
+
+PARALLEL = 16
+_LETTERS = [*range(64, 90), 220]  # a to z and the space, in the vocabulary of the tiny model
+
+
+class Replica(Protocol):
+    """One replica; `start` and `kill` block."""
+
+    def start(self) -> Upstream:
+        """A new process, ready for requests."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        ...
+
+
+class LlamaCppReplica:
+    """llama.cpp with the demo model."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._stack = ExitStack()
+
+    def start(self) -> Upstream:
+        """See the protocol."""
+        self._engine = self._stack.enter_context(RealEngine(self._name, parallel=PARALLEL))
+        return self._engine.upstream()
+
+    def kill(self) -> None:
+        """See the protocol."""
+        self._engine.kill()
+        self._stack.close()
+
+
+class VllmReplica:
+    """vLLM with a tiny Llama of random weights.
+
+    weights  its folder
+    scratch  folder for logs and caches
+    """
+
+    def __init__(self, name: str, weights: Path, scratch: Path) -> None:
+        self._name = name
+        self._weights = weights
+        self._scratch = scratch / name
+        self._scratch.mkdir()
+        self._stack = ExitStack()
+
+    def start(self) -> Upstream:
+        """See the protocol."""
+        place = processor_placement("demo", parallel=PARALLEL)
+        self._server = self._stack.enter_context(
+            serve_vllm(self._weights, self._scratch, place=place)
+        )
+        port = int(self._server.url.rsplit(":", 1)[1])
+        return Upstream(replica=self._name, host="127.0.0.1", port=port, capacity=PARALLEL)
+
+    def kill(self) -> None:
+        """See the protocol."""
+        os.killpg(self._server.process.pid, signal.SIGKILL)
+        self._stack.close()
+
+
+def served(engine: str) -> Served:
+    """The model as the gateway offers it, by what the engine can do."""
+    can = ENGINES[engine].capabilities
+    return Served(
+        name="demo",
+        task="chat",
+        context=1024,
+        assemble=not can.cancels_whole,
+        stream_fields=can.stream_fields,
+        continues=can.continues,
+        continue_fields=can.continue_fields,
+        tokenizes=can.tokenizes,
+        completion_tokens=can.completion_tokens,
+    )
+
+
+FIELDS: MappingProxyType[str, dict[str, Any]] = MappingProxyType(
+    {
+        "llamacpp": {"ignore_eos": True},
+        # Words of letters: a text of any bytes would not be text.
+        "vllm": {"ignore_eos": True, "allowed_token_ids": _LETTERS},
+    }
+)
+"""Fields of every request, with which answers are long."""
