@@ -88,7 +88,7 @@ def served(engine: str) -> Served:
         stream_fields=can.stream_fields,
         continues=can.continues,
         continue_fields=can.continue_fields,
-        tokenizes=can.tokenizes,
+        text_counter=can.text_counter,
         completion_tokens=can.completion_tokens,
     )
 

@@ -42,25 +42,24 @@ async def fuzz(
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: problems.append(str(context)))
     clock = Clock()
-    clock.rule()
-    end, number, world = process_time() + seconds, first, World(clock)
-    while process_time() < end and (cases is None or number < first + cases):
-        if number % _TOGETHER == 0:
-            world = World(clock)
-        signal.setitimer(signal.ITIMER_REAL, _LONGEST)
-        try:
-            KINDS[kind](world, random.Random(f"{seed}.{number}"))
-            await asyncio.sleep(0)
-            assert not problems, problems
-        except BaseException as error:
-            since = number - number % _TOGETHER
-            error.add_note(
-                f"again: --only {kind} --seed {seed} --first {since} --cases {number - since + 1}"
-            )
-            raise
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        number += 1
+    with clock.rules():
+        end, number, world = process_time() + seconds, first, World(clock)
+        while process_time() < end and (cases is None or number < first + cases):
+            if number % _TOGETHER == 0:
+                world = World(clock)
+            signal.setitimer(signal.ITIMER_REAL, _LONGEST)
+            try:
+                KINDS[kind](world, random.Random(f"{seed}.{number}"))
+                await asyncio.sleep(0)
+                assert not problems, problems
+            except BaseException as error:
+                since = number - number % _TOGETHER
+                where = f"--seed {seed} --first {since} --cases {number - since + 1}"
+                error.add_note(f"again: --only {kind} {where}")
+                raise
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            number += 1
     return number - first
 
 

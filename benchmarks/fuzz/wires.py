@@ -8,7 +8,9 @@ import asyncio
 import re
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
 from typing import Any, cast
 
 from plimsoll.gateway import Board, GatewaySettings
@@ -52,11 +54,21 @@ class Clock:
         """The time."""
         return self.now
 
-    def rule(self) -> None:
-        """Be the monotonic clock of every module of the gateway."""
-        for name, module in list(sys.modules.items()):
-            if name.startswith("plimsoll.gateway") and hasattr(module, "monotonic"):
-                vars(module)["monotonic"] = self
+    @contextmanager
+    def rules(self) -> Iterator[None]:
+        """Be the monotonic clock of every module of the gateway for a while."""
+        ruled = [
+            vars(module)
+            for name, module in list(sys.modules.items())
+            if name.startswith("plimsoll.gateway") and hasattr(module, "monotonic")
+        ]
+        for names in ruled:
+            names["monotonic"] = self
+        try:
+            yield
+        finally:
+            for names in ruled:
+                names["monotonic"] = monotonic
 
 
 class Wire:

@@ -70,9 +70,12 @@ def free_ports(count: int) -> list[int]:
 
 @contextlib.contextmanager
 def running(
-    core: int, command: list[str], *, log: Path, environment: Mapping[str, str] | None = None
+    core: int | None, command: list[str], *, log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[Tree]:
-    """A command pinned to a core, in a session of its own; ended with its children."""
+    """A command pinned to a core, or on any for None, in a session of its own; ended with its
+    children.
+    """
+    cores = os.sched_getaffinity(0) if core is None else {core % (os.cpu_count() or 1)}
     with (
         log.open("wb") as out,
         subprocess.Popen(
@@ -82,7 +85,7 @@ def running(
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core % (os.cpu_count() or 1)}),  # noqa: PLW1509 -- no threads here
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509 -- no threads here
         ) as process,
     ):
         try:

@@ -34,10 +34,13 @@ Line = tuple[float, int, int, tuple[int, ...]]
 class _Text:
     """A prompt that grows; what has ended a block keeps that block's id."""
 
-    def __init__(self, ids: Iterator[int], start: _Text | None = None) -> None:
+    def __init__(self, ids: Iterator[int], tokens: int = 0, whole: Sequence[int] = ()) -> None:
         self._ids = ids
-        self.tokens = start.tokens if start else 0
-        self._whole = list(start._whole) if start else []
+        self.tokens = tokens
+        self._whole = list(whole)
+
+    def copy(self) -> _Text:
+        return _Text(self._ids, self.tokens, self._whole)
 
     def grow(self, tokens: int) -> None:
         self.tokens += tokens
@@ -67,11 +70,11 @@ def chats(chance: Random, ids: Iterator[int]) -> Iterator[Iterator[Line]]:
     start = 0.0
     while True:
         start += chance.expovariate(1 / 0.6)
-        yield _chat(chance, ids, chance.choices(systems, (40, 30, 12, 8, 6, 4))[0], start)
+        yield _chat(chance, chance.choices(systems, (40, 30, 12, 8, 6, 4))[0], start)
 
 
-def _chat(chance: Random, ids: Iterator[int], system: _Text, at: float) -> Iterator[Line]:
-    text = _Text(ids, system)
+def _chat(chance: Random, system: _Text, at: float) -> Iterator[Line]:
+    text = system.copy()
     while True:
         pages = chance.random() < 0.12
         text.grow(_about(chance, 6_000 if pages else 120, 1.0))
@@ -91,14 +94,14 @@ def agents(chance: Random, ids: Iterator[int]) -> Iterator[Iterator[Line]]:
     start = 0.0
     while True:
         start += chance.expovariate(1 / 9.0)
-        task = _Text(ids, chance.choices(tools, (6, 3, 1))[0])
+        task = chance.choices(tools, (6, 3, 1))[0].copy()
         task.grow(_about(chance, 3_000, 0.8))
         for number in range(chance.choice((1, 1, 1, 2, 4))):
-            yield _agent(chance, ids, task, start + 0.5 * number)
+            yield _agent(chance, task, start + 0.5 * number)
 
 
-def _agent(chance: Random, ids: Iterator[int], task: _Text, at: float) -> Iterator[Line]:
-    text = _Text(ids, task)
+def _agent(chance: Random, task: _Text, at: float) -> Iterator[Line]:
+    text = task.copy()
     for _ in range(chance.randrange(4, 36)):
         text.grow(_about(chance, 700, 1.2))
         answer = min(1_500, _about(chance, 90, 0.8))
@@ -117,14 +120,12 @@ def documents(chance: Random, ids: Iterator[int]) -> Iterator[Iterator[Line]]:
         text = _Text(ids)
         text.grow(min(_LONGEST - 4_000, _about(chance, 22_000, 0.8, 2_000)))
         many = chance.random() < 0.05
-        yield _questions(chance, ids, text, start, chance.randrange(20, 60) if many else 0)
+        yield _questions(chance, text, start, chance.randrange(20, 60) if many else 0)
 
 
-def _questions(
-    chance: Random, ids: Iterator[int], text: _Text, at: float, many: int
-) -> Iterator[Line]:
+def _questions(chance: Random, text: _Text, at: float, many: int) -> Iterator[Line]:
     for _ in range(many or chance.randrange(1, 8)):
-        asked = _Text(ids, text)
+        asked = text.copy()
         asked.grow(_about(chance, 60, 0.7))
         yield at, asked.tokens, min(1_500, _about(chance, 200, 0.8)), asked.blocks()
         at += chance.expovariate(1 / (5.0 if many else 45.0))

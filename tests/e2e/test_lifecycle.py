@@ -254,6 +254,13 @@ def test_a_broken_fleet_is_refused_with_every_problem(tmp_path: Path) -> None:
     assert "did you mean `min`" in done.stderr
 
 
+def test_a_fleet_whose_gateway_wants_several_processes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text(f"{TWO_REPLICAS.rstrip()}\n  gateway: {{workers: 2}}\n")
+    done = run("up", str(tmp_path / "fleet.yaml"), environment=environment_in(tmp_path))
+    assert done.returncode == 2
+    assert "plimsoll gateway --workers" in done.stderr
+
+
 @pytest.mark.parametrize(
     "command", ["up", "check", "plan", "explain", "chat", "status", "models", "schema"]
 )

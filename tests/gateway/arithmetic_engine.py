@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from plimsoll.gateway.continuation import wants_usage
-from plimsoll.gateway.events import DONE, payloads
+from plimsoll.gateway.events import DONE
+from plimsoll.providers.server_events import payloads
 
 FLAGS = MappingProxyType({"continue_final_message": True, "add_generation_prompt": False})
 _WORDS = (" a", " b", " a", " b", "c", "d", ",", "\n", "é", "日", "#", " ")

@@ -24,7 +24,7 @@ def demo(name: str = "demo") -> Served:
     facts = engine_facts("llamacpp")
     return Served(
         name=name, task="chat", context=1024, assemble=True,
-        stream_fields={"return_progress": True}, continues=True, tokenizes="/tokenize",
+        stream_fields={"return_progress": True}, continues=True,
         renamed_fields=facts.renamed_fields, chat_counter=facts.chat_counter,
         text_counter=facts.text_counter, cuts_answers=facts.cuts_answers,
     )  # fmt: skip

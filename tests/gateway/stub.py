@@ -173,7 +173,7 @@ class StubEngine:
             return leaving.cancelled()
         asked.gone.set()
         handling.cancel()
-        await asyncio.gather(handling, return_exceptions=True)
+        await asyncio.gather(handling, leaving, return_exceptions=True)
         return False
 
 

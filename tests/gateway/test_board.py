@@ -69,7 +69,7 @@ def test_a_caller_is_told_of_its_place_at_once_or_when_another_gives_it_up() -> 
 
 def test_a_caller_is_told_why_there_is_no_place() -> None:
     it = board(upstream(1, capacity=1))
-    it.limit(QueueLimits(requests=1, bytes=10), tries=1)
+    it.limit(QueueLimits(requests=1, bytes=10), tries=1, suspect=0.5)
     running, waiting, late = Caller(it).ask(), Caller(it).ask(wait=5.0), Caller(it).ask()
     assert late.told == [Reason.QUEUE_FULL]
     it.tick(5.0)
@@ -177,7 +177,7 @@ def test_a_caller_whose_every_try_fails_at_once_does_not_keep_the_rest_from_bein
     caller.does = lambda: it.failed(
         caller.ticket, Failure.LOST, 0.0, sent=len(caller.told), answering=False, resumable=False
     )
-    it.limit(QueueLimits(requests=9, bytes=9), tries=3)
+    it.limit(QueueLimits(requests=9, bytes=9), tries=3, suspect=0.5)
     it.update("m", (upstream(1),))
     assert caller.told == ["m-1", "m-1", "m-1", Reason.GIVE_UP]
     assert other.told == ["m-1"]

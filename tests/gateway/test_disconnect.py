@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import struct
 from time import monotonic
 
 import pytest
 
-from plimsoll.gateway import GatewaySettings, Served
-from tests.gateway.stub import Asked, Rig, StubEngine, chat, good, rig, run, until
+from plimsoll.gateway import GatewaySettings, Served, Upstream
+from tests.gateway.stub import Asked, RawClient, Rig, StubEngine, chat, good, rig, run, until
 
 AT_ONCE = 0.2  # seconds
 
@@ -232,3 +234,77 @@ def test_an_assembled_answer_is_stopped_like_a_stream() -> None:
             assert await freed(the, the.engine.asked[0], since) < AT_ONCE
 
     run(main)
+
+
+async def _leave(client: RawClient, how: str) -> None:
+    if how == "half-close":
+        client.writer.write_eof()
+        return
+    if how == "reset":
+        sock = client.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.writer.transport.abort()
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "half-close"])
+@pytest.mark.parametrize("phase", ["queued", "waiting", "answering"])
+def test_leaving_behind_a_second_request_is_noticed_in_every_phase(phase: str, how: str) -> None:
+    engine = silent_after_some if phase == "answering" else silent
+
+    async def main() -> None:
+        async with rig(StubEngine(handler=engine), capacity=1) as the:
+            first = await the.connect()
+            if phase == "queued":
+                first.send(chat())
+                await until(lambda: len(the.engine.asked) == 1)
+            client = await the.connect()
+            client.send(chat(stream=True) + chat()[:-5])
+            if phase == "queued":
+                await until(lambda: the.board.demand()["chat"].queued == 1)
+            else:
+                await until(lambda: len(the.engine.asked) == 1)
+            if phase == "answering":
+                await client.head()
+                await client.chunk()
+            since = monotonic()
+            await _leave(client, how)
+            if phase == "queued":
+                await until(lambda: the.board.demand()["chat"].queued == 0, seconds=AT_ONCE)
+                await first.close()
+            else:
+                assert await freed(the, the.engine.asked[0], since) < AT_ONCE
+            await until(lambda: the.gateway._service.bodies == 0)
+            assert len(the.engine.asked) == 1
+            assert f'cancelled_total{{model="chat",phase="{phase}"}} 1.0' in the.numbers()
+
+    run(main)
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "half-close"])
+def test_leaving_an_engine_that_does_not_read_its_request_is_noticed(how: str) -> None:
+    async def main() -> None:
+        async with rig() as the:
+            with socket.create_server(("127.0.0.1", 0)) as deaf:
+                port = deaf.getsockname()[1]
+                upstream = Upstream(replica="deaf", host="127.0.0.1", port=port, capacity=1)
+                the.board.update("chat", (upstream,))
+                client = await the.connect()
+                client.send(chat(x="a" * 20_000_000))
+                await until(lambda: _sending(the))
+                theirs, _ = deaf.accept()
+                with theirs:
+                    await _leave(client, how)
+                    await until(the.idle, seconds=AT_ONCE)
+                    await until(lambda: not the.gateway._pool._all, seconds=AT_ONCE)
+                    theirs.settimeout(2)
+                    with contextlib.suppress(ConnectionResetError):
+                        while theirs.recv(1 << 20):
+                            pass
+
+    run(main)
+
+
+def _sending(the: Rig) -> bool:
+    """Whether bytes wait to be sent to an engine."""
+    transports = [each._transport for each in the.gateway._pool._all]
+    return any(each is not None and each.get_write_buffer_size() for each in transports)

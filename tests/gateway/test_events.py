@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.gateway.assemble import Assembler, EngineEventError, as_stream
-from plimsoll.gateway.events import EventSplitter, begins, payloads, without_progress
+from plimsoll.gateway.events import EventSplitter, begins, without_progress
+from plimsoll.providers.server_events import payloads
 
 ENDS = st.sampled_from([b"\n\n", b"\r\n\r\n"])
 EVENTS = st.lists(

@@ -10,13 +10,14 @@ from typing import Any
 import openai
 import pytest
 
+from plimsoll.facts.engines import engine as engine_facts
 from plimsoll.gateway import GatewaySettings, Served
 from tests.gateway.arithmetic_engine import FLAGS, TOKEN, Engine, count, read
 from tests.gateway.stub import Asked, StubEngine, post, rig, run, until
 
 MODEL = Served(
     name="chat", task="chat", context=2048, continues=True, continue_fields=FLAGS,
-    tokenizes="/tokenize", completion_tokens=16,
+    text_counter=engine_facts("vllm").text_counter, completion_tokens=16,
 )  # fmt: skip
 WIDTHS = [1, 2, 1, 3]
 Break = Callable[[Asked], Awaitable[None]]

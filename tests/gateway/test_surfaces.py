@@ -131,7 +131,7 @@ VLLM = replace(stub.CHAT, renamed_fields=engine_facts("vllm").renamed_fields)
 LLAMA = replace(stub.CHAT, renamed_fields=engine_facts("llamacpp").renamed_fields)
 
 
-def test_an_old_field_becomes_the_one_that_the_engine_knows_and_no_other_byte_changes() -> None:
+def test_an_old_field_becomes_the_one_that_the_engine_knows_and_no_other_value_changes() -> None:
     body = (
         b'{ "x":1.0e3, "guided_json" : {"type" :"object"} ,"model":"chat",'
         b'"messages":[{"role":"user"}] }'

@@ -66,7 +66,6 @@ def _offered(
         stream_fields=able.stream_fields if able is not None else {},
         continues=able is not None and able.continues and continues,
         continue_fields=able.continue_fields if able is not None else {},
-        tokenizes=able.tokenizes if able is not None else "",
         completion_tokens=able.completion_tokens if able is not None else 0,
         renamed_fields=able.renamed_fields if able is not None else {},
         cuts_answers=able is not None and able.cuts_answers,

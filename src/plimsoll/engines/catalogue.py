@@ -48,7 +48,6 @@ def capable(facts: EngineFacts, *, cancels_whole: bool, counts_tokens: bool = Tr
         counts_tokens=counts_tokens,
         model_label=facts.model_label,
         continue_fields=continuation.fields,
-        tokenizes=continuation.tokenize,
         completion_tokens=continuation.completion_tokens,
         renamed_fields=facts.renamed_fields,
         cuts_answers=facts.cuts_answers,

@@ -47,7 +47,6 @@ class LlamaCpp(Catalogued):
             counts_tokens=True,
             stream_fields=MappingProxyType({"return_progress": True}),
             continue_fields=continuation.fields,
-            tokenizes=continuation.tokenize,
             completion_tokens=continuation.completion_tokens,
             renamed_fields=self._facts.renamed_fields,
             cuts_answers=self._facts.cuts_answers,

@@ -28,7 +28,6 @@ class Capabilities:
                      completion from its prompt
     continue_fields  fields that make a chat go on from its last message; empty: it does so by
                      itself
-    tokenizes        path that cuts a text into tokens: `{"tokens": [...]}`; empty: there is none
     completion_tokens  tokens of a completion that names no limit; 0: as many as fit
     drains_itself    finishes its streams after SIGTERM (else whoever stops it waits first)
     counts_tokens    its metrics carry prompt and generated token counters
@@ -53,7 +52,6 @@ class Capabilities:
     stream_fields: Mapping[str, bool] = field(default_factory=lambda: MappingProxyType({}))
     renamed_fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     continue_fields: Mapping[str, bool] = field(default_factory=lambda: MappingProxyType({}))
-    tokenizes: str = ""
     completion_tokens: int = 0
     cuts_answers: bool = False
     chat_counter: Counter | None = None

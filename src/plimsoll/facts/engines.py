@@ -20,12 +20,10 @@ class Continuation(msgspec.Struct, frozen=True, kw_only=True):
     """How an engine goes on from given text.
 
     fields             of a chat that is to go on from its last message; empty: it does so anyway
-    tokenize           path that cuts a text into tokens
     completion_tokens  tokens of a completion that names no limit; 0: as many as fit
     """
 
     fields: Mapping[str, bool] = {}
-    tokenize: str = ""
     completion_tokens: int = 0
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 
-from plimsoll.gateway.events import EngineEventError, EventSplitter, payloads
+from plimsoll.gateway.events import EngineEventError, EventSplitter
+from plimsoll.gateway.json_splice import put
+from plimsoll.providers.server_events import payloads
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode = msgspec.json.Decoder().decode
@@ -26,9 +28,10 @@ def as_stream(body: bytes) -> bytes:
     if "stream_options" in fields:
         given = _decode(fields["stream_options"])
         options = given if isinstance(given, dict) else {}
-    fields["stream"] = msgspec.Raw(b"true")
-    fields["stream_options"] = msgspec.Raw(_encode({**options, "include_usage": True}))
-    return _encode(fields)
+    return put(
+        body,
+        {"stream": b"true", "stream_options": _encode({**options, "include_usage": True})},
+    )
 
 
 class Assembler:

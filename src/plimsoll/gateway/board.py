@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Protocol, cast
+from typing import Protocol
 
 from plimsoll.policy.requests.dispatcher import Dispatcher
 from plimsoll.policy.requests.types import (
@@ -29,6 +29,7 @@ from plimsoll.policy.retry import Failure
 from plimsoll.policy.routing.protocol import Explanation
 
 _log = logging.getLogger(__name__)
+_WAKE, _REFUSE = Do.WAKE, Do.REFUSE  # an enum finds its members slowly
 
 
 class Owner(Protocol):
@@ -228,15 +229,15 @@ class Board:
 
     def _carry_out(self, instruction: Instruction) -> None:
         ticket = instruction.ticket
-        if instruction.do is Do.WAKE:
+        if instruction.do is _WAKE:
             if self._wake is not None:
                 self._wake(instruction.model)
             return
-        owner = cast(Owner | None, ticket.owner)
+        owner: Owner | None = ticket.owner
         if owner is None:  # it let go of its ticket when it was over
             return
         try:
-            if instruction.do is Do.REFUSE:
+            if instruction.do is _REFUSE:
                 owner.refused(instruction.reason or Reason.GIVE_UP, instruction.retry_after)
             elif ticket.place is not None:  # else it ended while an earlier one was carried out
                 owner.granted()
@@ -247,7 +248,7 @@ class Board:
 
     def _give_up(self, ticket: Ticket) -> None:
         self._run(self.machine.cancel(ticket, self._clock()))
-        owner = cast(Owner | None, ticket.owner)
+        owner: Owner | None = ticket.owner
         if owner is None:
             return
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from msgspec import ValidationError, convert
+from msgspec import MsgspecError, ValidationError, convert
 
 from plimsoll.gateway.answers import Usage
 from plimsoll.gateway.continuation import (
@@ -29,12 +29,28 @@ from plimsoll.policy.requests.types import Served
 from plimsoll.policy.retry import MOST_BREAKS
 from plimsoll.units import MIB
 
-_MOST_KEPT = 8 * MIB
+_MOST_KEPT = 8 * MIB  # of one stream
+_MOST_IN_ALL = 256 * MIB
 _NOTHING = Resumption(drop={}, exact=True)
+_UNREADABLE = (MsgspecError, UnicodeError, TypeError, OverflowError, RecursionError)
+"""What JSON of an odd shape may raise that is read or written."""
+
+
+class Kept:
+    """What all streams keep together.
+
+    size  bytes
+    """
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0
 
 
 class Carrying:
-    """One stream.
+    """One stream. It keeps nothing any more once it is too long, or all are together; `release`
+    is to be called at its end.
 
     splicing   whether the engine's events must be changed to fit
     usage      of the whole answer, as far as it was told
@@ -43,12 +59,13 @@ class Carrying:
     """
 
     __slots__ = (
-        "_body", "_breaks", "_diverged", "_engine", "_pieces", "_resumption", "_sent", "_size",
-        "_splice", "_total_only", "rest", "splicing", "uncounted",
+        "_body", "_breaks", "_diverged", "_engine", "_kept", "_pieces", "_resumption", "_sent",
+        "_size", "_splice", "_total_only", "rest", "splicing", "uncounted",
     )  # fmt: skip
 
-    def __init__(self, body: bytes, engine: Served) -> None:
+    def __init__(self, body: bytes, engine: Served, kept: Kept) -> None:
         """The stream that answers `body` as `engine` gets it."""
+        self._kept = kept
         self._body = body
         self._engine = engine
         self._pieces: list[bytes] | None = []
@@ -67,10 +84,18 @@ class Carrying:
         """These whole events go to the caller."""
         pieces = self._pieces
         if pieces is not None:
+            size = len(events)
             pieces.append(events)
-            self._size += len(events)
-            if self._size > _MOST_KEPT:
-                self._pieces = None
+            self._size += size
+            self._kept.size += size
+            if self._size > _MOST_KEPT or self._kept.size > _MOST_IN_ALL:
+                self.release()
+
+    def release(self) -> None:
+        """Let go of what was kept."""
+        self._pieces = None
+        self._kept.size -= self._size
+        self._size = 0
 
     def spliced(self, events: bytes) -> bytes:
         """Events of an engine as the caller gets them. Raises DivergedError when they do not fit,
@@ -82,6 +107,8 @@ class Carrying:
         except DivergedError:
             self._diverged = True
             raise
+        except _UNREADABLE as error:
+            raise ValueError("events of no known shape") from error
 
     def retreats(self) -> bool:
         """The engine refused to go on from given text: whether it can begin anew instead."""
@@ -100,15 +127,23 @@ class Carrying:
         except ValidationError:  # a usage of another shape is the caller's to read
             return None
 
-    def broke(self) -> bytes | None:
+    def broke(self, *, reached: bool = True) -> bytes | None:
         """The stream broke off. Events that go to the caller now; None when there are none.
         `rest` is then to be asked for, after `question` when `uncounted`, unless the events end
         the stream or are empty: then it is whole. Raises UnsoundError when it cannot be.
+
+        reached  whether the last try reached a replica; others may fail as often as they will
         """
         if self._pieces is None:
-            raise UnsoundError("it is too long")
+            raise UnsoundError("too much was sent to be kept")
         try:
-            self._sent = sent = read_sent(b"".join(self._pieces))
+            return self._broke(self._pieces, reached=reached)
+        except _UNREADABLE as error:
+            raise UnsoundError("its request cannot be written anew") from error
+
+    def _broke(self, pieces: list[bytes], *, reached: bool) -> bytes | None:
+        try:
+            self._sent = sent = read_sent(b"".join(pieces))
         except (ValueError, RecursionError) as error:
             raise UnsoundError("it holds events of no known shape") from error
         if sent.done:
@@ -120,10 +155,10 @@ class Carrying:
                 return DONE
         else:
             self._resumption = resume(sent, self._body, self._engine, diverged=self._diverged)
-        self._breaks += 1
+        self._breaks += reached
         if self._breaks > MOST_BREAKS:
             raise UnsoundError(f"it broke off {self._breaks} times")
-        self.uncounted = bool(self._engine.tokenizes and self._counts())
+        self.uncounted = bool(self._engine.text_counter and self._counts())
         if not self.uncounted:
             return self._prepare(len(self._counts()))
         return None
@@ -143,6 +178,12 @@ class Carrying:
         caller now; None when there are none. `rest` is then to be asked for, unless the events
         end the stream. Raises UnsoundError when it cannot be.
         """
+        try:
+            return self._counted(answer)
+        except _UNREADABLE as error:
+            raise UnsoundError("its request cannot be written anew") from error
+
+    def _counted(self, answer: bytes) -> bytes | None:
         cut = cut_of(self._counts(), answer)
         if not self._total_only:
             assert self._sent is not None

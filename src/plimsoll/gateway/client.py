@@ -13,7 +13,8 @@ import httptools
 import msgspec
 
 from plimsoll.errors import Failed, InputError
-from plimsoll.gateway.events import EventSplitter, payloads
+from plimsoll.gateway.events import EventSplitter
+from plimsoll.providers.server_events import payloads
 
 _READ = 64 * 1024  # bytes per read
 _encode = msgspec.json.Encoder().encode

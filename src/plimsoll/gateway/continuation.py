@@ -25,6 +25,7 @@ from plimsoll.gateway.continuation_sent import Sent
 from plimsoll.policy.retry import MOST_REPEATED
 
 _FARTHEST = 512  # characters that are generated again at most, to begin at a word
+_HIGH = 2**31 - 2**24  # a seed above it is lowered, where others are raised
 _WORD = re.compile(r" [^\s]")
 _LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
 _CONSTRAINTS = (
@@ -119,7 +120,7 @@ def _only_from_the_beginning(texts: Mapping[str, str], fields: _Fields, engine: 
         return "its engine does not go on from given text"
     if len(texts) > 1 or not {"content", "text"} & texts.keys():
         return "it holds reasoning"
-    return fields.bound
+    return fields.bound(chat="text" not in texts)
 
 
 def _anew(sent: Sent, fields: _Fields) -> bool:
@@ -199,8 +200,7 @@ class _Fields:
         stops = [stop] if isinstance(stop, str) else stop if isinstance(stop, list) else ()
         return tuple(each for each in stops if isinstance(each, str) and each)
 
-    @property
-    def bound(self) -> str:
+    def bound(self, *, chat: bool) -> str:
         """Why the answer cannot be cut in two; empty: it can."""
         form = self.get("response_format")
         if (isinstance(form, dict) and form.get("type", "text") != "text") or any(
@@ -214,7 +214,7 @@ class _Fields:
                 return f"`{name}` is set"
         if "messages" in self._raw and "prompt" in self._raw:
             return "it has both messages and a prompt"
-        if "messages" not in self._raw and _prompt_text(self.get("prompt")) is None:
+        if not chat and _prompt_text(self.get("prompt")) is None:
             return "its prompt is not one text"
         return ""
 
@@ -254,6 +254,7 @@ def body_to_resume(
     body: bytes, resumption: Resumption, tokens: int, engine: Continuing
 ) -> bytes | None:
     """The request for the rest; None when no token may follow. All other fields stay as they are.
+    Raises UnsoundError when what it is to follow is not the request's own.
 
     tokens  of `resumption.given`
 
@@ -262,24 +263,29 @@ def body_to_resume(
     if not resumption.given:
         return body
     fields = _decode_fields(body)
-    if not _reduce(fields, tokens, engine):
+    chat = "text" not in resumption.drop  # the other API's fields may be there as well
+    if ("messages" if chat else "prompt") not in fields:
+        raise UnsoundError("its text stands where another API has it")
+    if not _reduce(fields, tokens, engine, chat=chat):
         return None
     seed = _decode(fields["seed"]) if "seed" in fields else None
     if isinstance(seed, int):
-        fields["seed"] = msgspec.Raw(_encode(seed + tokens))
-    if "messages" in fields:
+        # Away from the end of the numbers that an engine can hold.
+        fields["seed"] = msgspec.Raw(_encode(seed - tokens if seed > _HIGH else seed + tokens))
+    if chat:
         _give_chat(fields, resumption.given, engine)
     else:
         prompt = _prompt_text(_decode(fields["prompt"]))
-        assert prompt is not None
+        if prompt is None:
+            raise UnsoundError("its prompt is not one text")
         fields["prompt"] = msgspec.Raw(_encode(prompt + resumption.given))
     return _encode(fields)
 
 
-def _reduce(fields: dict[str, msgspec.Raw], tokens: int, engine: Continuing) -> bool:
+def _reduce(fields: dict[str, msgspec.Raw], tokens: int, engine: Continuing, *, chat: bool) -> bool:
     """Take tokens off every limit; False when none is left."""
     limits = {name: _decode(fields[name]) for name in _LIMITS if name in fields}
-    if "messages" not in fields and engine.completion_tokens and not any(limits.values()):
+    if not chat and engine.completion_tokens and not any(limits.values()):
         limits = {"max_tokens": engine.completion_tokens}
     for name, limit in limits.items():
         if isinstance(limit, int) and limit > 0:

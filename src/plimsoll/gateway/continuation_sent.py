@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from plimsoll.gateway.events import payloads
+from plimsoll.providers.server_events import payloads
 
 Fields = dict[str, Any]
 TEXTS = ("content", "text", "reasoning_content", "reasoning")
@@ -89,7 +89,9 @@ def _read_event(sent: Sent, event: object) -> None:
     for key in HEAD:
         if event.get(key) is not None:
             sent.head.setdefault(key, event[key])
-    choices = event.get("choices") or ()
+    choices = event.get("choices") or []
+    if not isinstance(choices, list):
+        raise ValueError("choices that are no list")  # noqa: TRY004 -- input, not a type
     for choice in choices:
         _read_choice(sent, choice)
     if isinstance(event.get("usage"), dict):

@@ -8,7 +8,8 @@ import msgspec
 
 from plimsoll.gateway.continuation import Resumption
 from plimsoll.gateway.continuation_sent import HEAD, TEXTS, Fields, Sent
-from plimsoll.gateway.events import DONE, payloads
+from plimsoll.gateway.events import DONE
+from plimsoll.providers.server_events import payloads
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -77,6 +78,8 @@ class Splice:
         if total:
             event["usage"] = self.usage = self._sum(event["usage"])
         choices = event.get("choices") or []
+        if not isinstance(choices, list):
+            raise ValueError("choices that are no list")  # noqa: TRY004 -- input
         if choices:
             event["choices"] = kept = [each for each in choices if self._take_choice(each)]
             return bool(kept) or (total and self._total_only)
@@ -111,6 +114,8 @@ class Splice:
         if self._total_only or self._ended:
             return False
         index = choice.get("index", 0)
+        if not isinstance(index, int):
+            raise ValueError("a choice without a number")  # noqa: TRY004 -- input
         delta = choice.get("delta") or {}
         changed = self._take_role(index, delta)
         if index == 0:

@@ -116,7 +116,13 @@ class TokenCount(Counted):
         self._ask_place(self._ticket.place)
 
     def refused(self, reason: Reason, retry_after: float) -> None:
-        """No replica was ready in time."""
+        """No replica was ready in time, or the model is gone."""
+        if reason is Reason.WITHDRAWN:
+            name = self._call.served.name
+            self._refuse(
+                Refused("model_not_found", f"`{name}` is no longer offered", param="model")
+            )
+            return
         code = "queue_full" if reason is Reason.QUEUE_FULL else "no_replica"
         self._refuse(Refused(code, "no replica was ready to count tokens"), retry_after)
 

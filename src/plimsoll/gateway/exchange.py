@@ -12,27 +12,27 @@ from time import monotonic
 from msgspec import structs
 
 from plimsoll.gateway.answers import (
-    Answer,
     AssembledAnswer,
     CountAnswer,
+    StreamedAnswer,
     TryFailed,
     Usage,
     answer_to,
     body_for_engine,
     garbage,
 )
+from plimsoll.gateway.bodies import too_deep
 from plimsoll.gateway.carrying import Carrying
-from plimsoll.gateway.continuation import UnsoundError
 from plimsoll.gateway.continuation_splice import DivergedError
 from plimsoll.gateway.errors import Refused
-from plimsoll.gateway.events import DONE
 from plimsoll.gateway.http_request import Request
-from plimsoll.gateway.one_try import Means, OneTry
+from plimsoll.gateway.one_try import Means
 from plimsoll.gateway.record import Record
 from plimsoll.gateway.reply import Client, Reply
+from plimsoll.gateway.resuming import Resuming
 from plimsoll.gateway.surfaces import Call, fitted
 from plimsoll.gateway.upstream import Head
-from plimsoll.policy.requests.types import Reason, Ticket
+from plimsoll.policy.requests.types import Reason, Ticket, Upstream
 from plimsoll.policy.retry import MOST_BREAKS, Failure
 from plimsoll.units import duration
 
@@ -41,12 +41,8 @@ CLIENT_LEFT = 499
 """Status in metrics and logs of a request whose caller left; never sent."""
 
 
-class Exchange(OneTry):
+class Exchange(Resuming):
     """See the module's docstring."""
-
-    _last: Refused | None = None  # what the last failed try would tell the caller
-    _carrying: Carrying | None = None
-    _answer: Answer | None = None
 
     def __init__(
         self, means: Means, client: Client, request: Request, request_id: bytes, call: Call
@@ -57,28 +53,40 @@ class Exchange(OneTry):
         self._asked = request.body
         self._reply = Reply(client, request, request_id, call.surface.translation)
         self._record = Record(means.metrics, means.log, call, request_id, monotonic())
+        caller = call.caller
         self._ticket = Ticket(
             self,
             call.served.name,
             deadline=self._record.arrived + self._patience(),
-            request_id=call.caller.scope + request_id,
-            tenant=call.caller.tenant,
-            weight=call.caller.weight,
-            priority=call.caller.priority,
+            request_id=caller.scope + request_id,
+            tenant=caller.tenant,
+            weight=caller.weight,
+            priority=caller.priority,
             prompt=call.prompt,
             answer=call.answer,
             size=len(request.body),
             blocks=call.blocks,
             session=call.session,
-            fallbacks=call.caller.among(call.served.fallbacks),
+            fallbacks=caller.among(call.served.fallbacks),
         )
 
     def begin(self) -> None:
         """Ask for a place."""
-        self._asked = fitted(self._call)
-        self._body = body_for_engine(self._call, self._asked)
+        try:
+            self._fit()
+        except Refused as refused:
+            self._refuse(refused)
+            return
         self._client.deadline = inf  # the machine ends a wait that is too long
         self._means.board.arrive(self._ticket, self._record.arrived)
+
+    def _fit(self) -> None:
+        """Write the body for the engine. Raises Refused."""
+        try:
+            self._asked = fitted(self._call)
+            self._body = body_for_engine(self._call, self._asked)
+        except RecursionError as error:
+            raise too_deep() from error
 
     def _patience(self) -> float:
         served, board = self._call.served, self._means.board
@@ -108,8 +116,7 @@ class Exchange(OneTry):
         assert served is not None
         self._call = structs.replace(call, served=served, named=call.named or call.served.name)
         self._record.moved(self._call)
-        self._asked = fitted(self._call)
-        self._body = body_for_engine(self._call, self._asked)
+        self._fit()
 
     def refused(self, reason: Reason, retry_after: float) -> None:
         """There is no place for it, or no other try."""
@@ -153,17 +160,18 @@ class Exchange(OneTry):
             return
         if self._counting:
             return
-        now = monotonic()
+        now, means = monotonic(), self._means
         if self.phase == "waiting":
             self.phase = "answering"
-            self._means.board.machine.began(self._ticket, now)
-        self._means.board.machine.chunk(self._ticket, 1)
+            means.board.machine.began(self._ticket, now)
+        means.board.machine.chunk(self._ticket, 1)
         self._record.read(now)
         if out and not self._relay(out, now):
             return
-        settings = self._means.settings
+        settings = means.settings
         patience = settings.write_seconds if self._client.paused else settings.between_seconds
-        self._client.deadline = min(now + patience, self._end)
+        deadline, end = now + patience, self._end
+        self._client.deadline = deadline if deadline < end else end  # noqa: FURB136 -- every read
 
     def _relay(self, events: bytes, now: float) -> bool:
         """Send events on; False when the try failed by them."""
@@ -171,7 +179,9 @@ class Exchange(OneTry):
         if not self._answering:
             self._answering = True
             if self._means.settings.continuation:
-                carrying = self._carrying = Carrying(self._body, self._call.served)
+                carrying = self._carrying = Carrying(
+                    self._body, self._call.served, self._means.kept
+                )
         if carrying is not None:
             if carrying.splicing:
                 try:
@@ -180,21 +190,27 @@ class Exchange(OneTry):
                     self._rejoin()
                     return False
                 except ValueError:
+                    self._answer = None  # whatever it says of its end
                     self._try_failed(garbage("the engine's stream has events of no known shape"))
                     return False
                 if not events:
                     return True
             carrying.keep(events)
         self._tries = 0
-        reply = self._reply
-        begun = reply.begun
+        begun = self._reply.begun
+        if not self._say(events):
+            return False
+        if not begun and self._reply.begun:
+            self._record.began(now)
+        return True
+
+    def _say(self, events: bytes) -> bool:
+        """Have the caller get events; False when that ended the exchange."""
         try:
-            reply.events(events)
+            self._reply.events(events)
         except ValueError:
             self._refuse(Refused("bad_answer", "the engine's stream cannot be translated"))
             return False
-        if not begun and reply.begun:
-            self._record.began(now)
         return True
 
     def upstream_done(self) -> None:
@@ -209,11 +225,15 @@ class Exchange(OneTry):
         if self._counting:
             self._counted(body)
         elif self._call.stream:
-            carrying = self._carrying
-            self._settle((carrying and carrying.usage) or self._answer.usage)
-            self._end_stream(code="")
+            self._streamed(self._answer.usage)
         else:
             self._whole(body, self._answer.usage)
+
+    def _streamed(self, usage: Usage | None) -> None:
+        """The stream is whole."""
+        carrying = self._carrying
+        self._settle((carrying and carrying.usage) or usage)
+        self._end_stream(code="")
 
     # What follows ends a try or the exchange.
 
@@ -224,32 +244,34 @@ class Exchange(OneTry):
         """A try failed: another one, or tell the caller."""
         self._drop_connection()
         answer, self._answer = self._answer, None
+        if isinstance(answer, StreamedAnswer) and answer.done:  # it broke off behind its end
+            answer.end()
+            self._streamed(answer.usage)
+            return
         self._record.failed(failure)
         ticket = self._ticket
         now = monotonic()
         if failure is Failure.STALE and ticket.place is not None:
-            self._record.retried(failure)
-            if not self._counting:
-                self._record.sent -= 1
-                self._tries -= 1
-            self._open(ticket.place.upstream)
+            self._again(ticket.place.upstream)
             return
         if isinstance(answer, AssembledAnswer) and answer.begun and self._record.sent < MOST_BREAKS:
             self._tries = 0  # as for a stream: it did answer, and its replica went
         self._last = refused
         resumable = False
+        reached = failure is not Failure.CONNECT
+        went_on = self._answering and reached and not self._tries and not self._counting
         if self._answering:
             if failure is Failure.REFUSED and self._carrying and self._carrying.retreats():
                 self._rejoin()
                 return
-            resumable = self._resumes(refused)
+            resumable = self._resumes(refused, reached=reached)
             if self.phase == "over":
                 return
             ticket.fallbacks = ()  # another model would tell another story
         self._record.since = now
         self.phase = "queued"
         self._client.deadline = inf
-        if failure is not Failure.CONNECT:  # it did reach a replica, so it may wait anew
+        if reached:  # it may wait anew
             ticket.deadline = now + self._patience()
             if self._answering:
                 ticket.deadline = min(ticket.deadline, self._end)
@@ -258,80 +280,16 @@ class Exchange(OneTry):
         )
         if self.phase != "over":
             self._record.retried(failure)
-            if resumable:
+            if resumable and went_on:
                 self._record.broke_off()
 
-    # What follows carries a stream on that broke off.
-
-    def _resumes(self, refused: Refused) -> bool:
-        """Prepare to ask for the rest of the stream; False when that cannot be. Ends the exchange
-        when nothing of the answer is missing.
-        """
-        carrying = self._carrying
-        if carrying is None:
-            return False
-        try:
-            ending = carrying.broke()
-        except UnsoundError as error:
-            self._last = Refused(
-                refused.code,
-                f"{refused.message}; the rest cannot be generated elsewhere: {error}",
-                type=refused.type,
-            )
-            return False
-        return self._aim(carrying, ending)
-
-    def _aim(self, carrying: Carrying, events: bytes | None) -> bool:
-        """Send events on, and prepare what the next engine is asked; False when they are the
-        last.
-        """
-        if events is not None and (not events or events.endswith(DONE)):
-            self._complete(carrying, events)
-            return False
-        if events is not None:
-            carrying.keep(events)
-            self._reply.events(events)
-        self._counting = carrying.uncounted
-        if self._counting:
-            self._path = self._call.served.tokenizes.encode()
-            self._body = carrying.question()
-        else:
-            self._path = self._call.surface.engine_path
-            self._body = carrying.rest
-        return True
-
-    def _counted(self, answer: bytes) -> None:
-        """The engine told the tokens of a text: ask for the rest."""
-        carrying, place = self._carrying, self._ticket.place
-        assert carrying is not None
-        assert place is not None
-        self._counting = False
-        try:
-            events = carrying.counted(answer)
-        except UnsoundError as error:
-            self._refuse(Refused("replica_lost", f"the answer broke off: {error}"))
-            return
-        if self._aim(carrying, events):
-            self._go(place.upstream, monotonic())
-
-    def _rejoin(self) -> None:
-        """Ask the same replica for the rest in another way."""
-        self._drop_connection()
-        self._answer = None
-        place = self._ticket.place
-        assert place is not None
-        if self._resumes(Refused("replica_lost", "the answer broke off")):
-            self._go(place.upstream, monotonic())
-        elif self.phase != "over":
-            assert self._last is not None
-            self._refuse(self._last)
-
-    def _complete(self, carrying: Carrying, events: bytes) -> None:
-        """Nothing is missing but these events."""
-        if events:
-            self._reply.events(events)
-        self._settle(carrying.usage)
-        self._end_stream(code="")
+    def _again(self, upstream: Upstream) -> None:
+        """A kept connection was closed: the same on a new one, as if nothing had been sent."""
+        self._record.retried(Failure.STALE)
+        if not self._counting:
+            self._record.sent -= 1
+            self._tries -= 1
+        self._open(upstream)
 
     def cut(self, refused: Refused) -> None:
         """End it now with an error, because the gateway must."""
@@ -385,6 +343,8 @@ class Exchange(OneTry):
         self.phase = "over"
         now = monotonic()
         self._drop_connection()
+        if self._carrying is not None:
+            self._carrying.release()
         if status == 200 and not code:
             self._means.board.end(self._ticket, now)
         else:

@@ -37,12 +37,12 @@ class KnownHead:
         """
         if not data.startswith(self._before):
             return b""
-        end = data.find(b"\r", self._digits, self._digits + _DIGITS + 1)
-        digits = data[self._digits : end]
-        if end < 0 or not digits.isdigit() or not data.startswith(self._after, end):
+        start, after = self._digits, self._after
+        end = data.find(b"\r", start, start + _DIGITS + 1)
+        if end < 0 or not data.startswith(after, end):
             return b""
-        body = data[end + len(self._after) :]
-        return body if len(body) == int(digits) else b""
+        body = data[end + len(after) :]
+        return body if data[start:end] == b"%d" % len(body) else b""
 
 
 def known_head(data: bytes, first: bytes, length: int) -> KnownHead | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 from plimsoll.gateway.board import Board
+from plimsoll.gateway.carrying import Kept
 from plimsoll.gateway.errors import Refused
 from plimsoll.gateway.http_request import Request
 from plimsoll.gateway.reply import Client
@@ -19,13 +20,17 @@ from plimsoll.telemetry.metrics import GatewayMetrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What every exchange of a gateway works with."""
+    """What every exchange of a gateway works with.
+
+    kept  what all of them keep of their streams
+    """
 
     board: Board
     pool: Pool
     settings: GatewaySettings
     metrics: GatewayMetrics
     log: AccessLog | None
+    kept: Kept = field(default_factory=Kept)
 
 
 class OneTry:
@@ -88,7 +93,10 @@ class OneTry:
 
     def _open(self, upstream: Upstream) -> None:
         self.phase = "connecting"
-        self._client.deadline = monotonic() + self._means.settings.connect_seconds
+        settings = self._means.settings
+        # The deadline of a caller that takes no bytes is its own: it is cut off then.
+        patience = settings.write_seconds if self._client.paused else settings.connect_seconds
+        self._client.deadline = monotonic() + patience
         self._opening = self._means.pool.open(upstream, self._opened)
 
     def _opened(self, connection: UpstreamConnection | None, reason: str) -> None:
@@ -148,8 +156,10 @@ class OneTry:
         """The caller takes bytes again."""
         if self._connection is not None:
             self._connection.resume()
-            now = monotonic()
-            self._client.deadline = min(now + self._means.settings.between_seconds, self._end)
+            settings = self._means.settings
+            waiting = self.phase == "waiting"
+            patience = settings.first_byte_seconds if waiting else settings.between_seconds
+            self._client.deadline = min(monotonic() + patience, self._end)
 
     def _drop_connection(self) -> None:
         opening, self._opening = self._opening, None

@@ -46,6 +46,8 @@ class Record:
         self._call = call
         self._request_id = request_id
         self._numbers = metrics.model(call.served.name)
+        tenant = call.caller.tenant
+        self._tenant = metrics.tenant(tenant) if tenant else None
         self.arrived = self.since = now
 
     def granted(self, replica: str, now: float) -> None:
@@ -53,10 +55,11 @@ class Record:
         waited = now - self.since
         self.since = now
         self.queued += waited
-        self._numbers.queue.observe(waited)
+        numbers = self._numbers
+        numbers.queue.observe(waited)
         self.replica = replica
-        self._of = self._numbers.replica(replica)
-        self._of.tries += 1
+        self._of = of = numbers.replica(replica)
+        of.tries += 1
 
     def moved(self, call: Call) -> None:
         """Another model answers."""
@@ -127,24 +130,18 @@ class Record:
         if of is not None:
             of.prompt_tokens += prompt
             of.completion_tokens += completion
-        tenant = self._call.caller.tenant
-        if tenant:
-            its = self._metrics.tenant(tenant)
-            its.prompt_tokens += prompt
-            its.completion_tokens += completion
+        tenant = self._tenant
+        if tenant is not None:
+            tenant.prompt_tokens += prompt
+            tenant.completion_tokens += completion
 
     def over(self, status: int, code: str, now: float) -> None:
         """The request is over."""
-        self._numbers.request.observe(now - self.arrived)
-        self._numbers.answered(self._call.surface.name, status)
-        if self._call.caller.tenant:
-            self._metrics.tenant(self._call.caller.tenant).requests += 1
-        self._remember(status, code, now)
-        if self._log is not None:
-            self._write(self._log, status, code, now)
-
-    def _remember(self, status: int, code: str, now: float) -> None:
-        call = self._call
+        call, seconds = self._call, now - self.arrived
+        self._numbers.request.observe(seconds)
+        self._numbers.answered(call.surface.name, status)
+        if self._tenant is not None:
+            self._tenant.requests += 1
         self._metrics.recent.add(
             Story(
                 key=call.caller.scope + self._request_id,
@@ -154,13 +151,15 @@ class Record:
                 status=status,
                 code=code,
                 streamed=call.stream,
-                seconds=now - self.arrived,
+                seconds=seconds,
                 queued=self.queued,
                 first_byte=self.first,
                 tries=self.sent,
                 continued=self.continued,
             )
         )
+        if self._log is not None:
+            self._write(self._log, status, code, now)
 
     def _write(self, log: AccessLog, status: int, code: str, now: float) -> None:
         call = self._call

@@ -49,6 +49,7 @@ class Reply:
     __slots__ = (
         "_client",
         "_http10",
+        "_keeps",
         "_request",
         "_request_id",
         "_stream",
@@ -65,6 +66,7 @@ class Reply:
         self._http10 = request.http10
         self._translation = translation
         self._stream: StreamTranslation | None = None
+        self._keeps = False  # what the head of a stream says of the connection
         self.begun = False
 
     def events(self, events: bytes) -> None:
@@ -79,16 +81,19 @@ class Reply:
         self._client.write(framed)
 
     def _translated(self, translation: Translation, events: bytes) -> bytes:
-        if self._stream is None:
-            self._stream = translation.stream(self._request.body)
-        return self._stream.feed(events)
+        try:
+            if self._stream is None:
+                self._stream = translation.stream(self._request.body)
+            return self._stream.feed(events)
+        except (OverflowError, RecursionError) as error:
+            raise ValueError(f"events that no JSON can say: {error}") from error
 
     def _begin(self) -> bytes:
         self.begun = True
         request = self._request
-        keep_alive = self._client.keeps(request) and not request.http10
+        self._keeps = self._client.keeps(request) and not request.http10
         return http_reply.stream_head(
-            request=request, request_id=self._request_id, keep_alive=keep_alive
+            request=request, request_id=self._request_id, keep_alive=self._keeps
         )
 
     def last(self) -> None:
@@ -103,7 +108,10 @@ class Reply:
         ValueError where the caller's API has no words for it.
         """
         if self._translation is not None:
-            body = self._translation.whole(body, self._request.body)
+            try:
+                body = self._translation.whole(body, self._request.body)
+            except (OverflowError, RecursionError) as error:
+                raise ValueError(f"an answer that no JSON can say: {error}") from error
         keep_alive = self._client.keeps(self._request)
         self._client.write(
             http_reply.whole(
@@ -151,4 +159,4 @@ class Reply:
 
     def done_streaming(self) -> None:
         """The same, after a stream."""
-        self.done(keep_alive=self._request.keep_alive and not self._http10)
+        self.done(keep_alive=self._keeps)

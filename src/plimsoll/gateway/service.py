@@ -11,6 +11,7 @@ from typing import Protocol
 
 from plimsoll.gateway import http_reply
 from plimsoll.gateway.access import ANYONE, Access, Caller, Open
+from plimsoll.gateway.bodies import too_deep
 from plimsoll.gateway.counting import work_for
 from plimsoll.gateway.errors import Refused, error_body
 from plimsoll.gateway.http_request import Request
@@ -149,14 +150,17 @@ class Service:
             self._page(client, request)
             return None
         request_id = self._request_id(request)
-        call = read_call(
-            surface,
-            request.body,
-            self.means.board,
-            self._caller(request),
-            request_id=request_id,
-            headers=request.sessions,
-        )
+        try:
+            call = read_call(
+                surface,
+                request.body,
+                self.means.board,
+                self._caller(request),
+                request_id=request_id,
+                headers=request.sessions,
+            )
+        except RecursionError as error:  # at a depth that its decoder could just follow
+            raise too_deep() from error
         return work_for(self.means, client, request, request_id, call)
 
     def _slow(

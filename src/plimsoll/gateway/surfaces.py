@@ -7,7 +7,7 @@ but for what an engine would misunderstand or another API says differently.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -25,6 +25,7 @@ from plimsoll.gateway.bodies import (
     Embedding,
     decode,
     decoder,
+    plain,
 )
 from plimsoll.gateway.errors import Refused, too_long_for, unspeakable
 from plimsoll.gateway.http_request import Request
@@ -35,6 +36,8 @@ from plimsoll.providers.anthropic import AnthropicCount, AnthropicMessages
 from plimsoll.providers.protocol import Translation, UnspeakableError
 from plimsoll.providers.responses import OpenAIResponses
 
+_LISTED = 50  # names in a message
+_COMPARED = 100  # names that a wrong one is compared with, each in up to 40 us
 _SHOWN = 80  # characters of a caller's own word in a message
 _DENSE = 3  # bytes of a prompt per token, fewer than which hardly any text has
 _LONG = 16 * 1024  # bytes of a prompt from which on it is looked through for pictures
@@ -204,6 +207,8 @@ def read_call(
         body = _translated(surface.translation, body)
     fields = decode(surface.decoder, body)
     fields.check()
+    if surface.translation is None:
+        body = plain(body)
     word = fields.model
     served = board.served(word)
     if served is None:
@@ -222,7 +227,10 @@ def read_call(
         raise too_long_for(f"`{served.name}`", context, None, limit)
     choices = 1 if fields.n is None else max(1, int(fields.n))
     session = ""
-    if served.affinity == "session":
+    blocks: tuple[int, ...] = ()
+    if served.affinity == "prefix":
+        blocks = blocks_of(prompt)
+    elif served.affinity == "session":
         session = _session(fields, headers.get(served.affinity_header.encode(), b""))
     elif served.affinity == "tenant":
         session = caller.tenant
@@ -241,7 +249,7 @@ def read_call(
         answer=limit * choices,
         choices=choices,
         near=context > 0 and size // _DENSE + needed > context,
-        blocks=blocks_of(prompt) if served.affinity == "prefix" else (),
+        blocks=blocks,
         session=session,
         caller=caller,
     )
@@ -351,8 +359,9 @@ def _without_pictures(prompt: bytes) -> int:
 
 def no_model(name: str, board: Board, caller: Caller = ANYONE) -> Refused:
     """The refusal for a model that is not offered to a caller, with the names that are."""
-    names = ", ".join(f"`{known}`" for known in caller.among(board.names())) or "none"
-    near = get_close_matches(name[:_SHOWN], caller.among(board.spoken()), n=1, cutoff=0.6)
+    names = _listed(caller.among(board.names()))
+    spoken = caller.among(board.spoken())[:_COMPARED]
+    near = get_close_matches(name[:_SHOWN], spoken, n=1, cutoff=0.6)
     hint = f"did you mean `{near[0]}`? The models are: {names}" if near else f"models: {names}"
     return Refused(
         "model_not_found", f"there is no model `{name[:_SHOWN]}`", param="model", hint=hint
@@ -361,8 +370,15 @@ def no_model(name: str, board: Board, caller: Caller = ANYONE) -> Refused:
 
 def _other_models(surface: Surface, board: Board, caller: Caller) -> str:
     names = [
-        f"`{served.name}`"
+        served.name
         for served in board.offered()
         if served.task in surface.tasks and caller.may(served.name)
     ]
-    return f"models for {surface.name}: {', '.join(names) or 'none'}"
+    return f"models for {surface.name}: {_listed(names)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a message shows them: the first of many."""
+    shown = ", ".join(f"`{name}`" for name in names[:_LISTED]) or "none"
+    more = len(names) - _LISTED
+    return f"{shown} and {more} more, see /v1/models" if more > 0 else shown

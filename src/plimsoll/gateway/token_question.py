@@ -114,7 +114,10 @@ class Question:
 
     def _read(self, body: bytes) -> int:
         """The number in an answer, or of the tokens in it."""
-        told = _decode_any(_decode(body).get(self._counter.count, b"null"))
+        try:
+            told = _decode_any(_decode(body).get(self._counter.count, b"null"))
+        except RecursionError as error:
+            raise garbage("the engine's count is no number") from error
         if isinstance(told, list):
             return len(told)
         if isinstance(told, int) and not isinstance(told, bool) and told >= 0:
@@ -132,8 +135,15 @@ def _lost(failure: Failure, reason: str) -> TryFailed:
 
 def question_body(call: Call) -> tuple[Counter, bytes] | None:
     """How the prompt of a call is counted: how the engine is asked, and the body for that; None
-    where its engine cannot, or where it is no text.
+    where its engine cannot, where it is no text, or nested too deeply.
     """
+    try:
+        return _question_body(call)
+    except RecursionError:
+        return None
+
+
+def _question_body(call: Call) -> tuple[Counter, bytes] | None:
     served = call.served
     body = fitted(call)
     if call.surface not in (COMPLETIONS, EMBEDDINGS):

@@ -115,15 +115,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a part of an answer and hand it on, in one piece."""
-        if self._receiver is None:
+        receiver = self._receiver
+        if receiver is None:
             self.abort()  # an answer that nobody asked for
             return
-        if self._known is not None and not self._any:
-            body = self._known.body(data)
-            if body:
-                self._hand_on_whole(body)
-                return
-        first, self._any = not self._any, True
+        first = not self._any
+        if first:
+            if self._known is not None:
+                body = self._known.body(data)
+                if body:
+                    self._hand_on_whole(receiver, body)
+                    return
+            self._any = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -141,7 +144,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._head_done:
             if first and self._whole and self._keep:
                 self._learn(data)
-            self._hand_on()
+            self._hand_on(receiver)
 
     def _learn(self, data: bytes) -> None:
         """Remember the head of an answer that was whole in one read."""
@@ -150,10 +153,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._known = known_head(data, b"HTTP/1.1 200 ", len(self._pieces[0]))
             self._known_as = self._head
 
-    def _hand_on_whole(self, body: bytes) -> None:
+    def _hand_on_whole(self, receiver: Receiver, body: bytes) -> None:
         """Hand on an answer whose head came before; the parser has not seen it."""
-        receiver = self._receiver
-        assert receiver is not None
         self._chances = CHANCES
         receiver.upstream_head(self._known_as)
         if self._receiver is receiver:
@@ -162,14 +163,13 @@ class UpstreamConnection(asyncio.Protocol):
             self._give_back()
             receiver.upstream_done()
 
-    def _hand_on(self) -> None:
-        receiver = self._receiver
-        assert receiver is not None
+    def _hand_on(self, receiver: Receiver) -> None:
         if not self._head_told:
             self._head_told = True
             receiver.upstream_head(self._head)
-        if self._pieces and self._receiver is receiver:
-            pieces, self._pieces = self._pieces, []
+        pieces = self._pieces
+        if pieces and self._receiver is receiver:
+            self._pieces = []
             receiver.upstream_data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if self._whole and self._receiver is receiver:
             self._end(receiver)

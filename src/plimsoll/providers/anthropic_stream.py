@@ -28,9 +28,9 @@ from plimsoll.providers.chat_answer import (
     ToolCall,
     Usage,
     ended,
-    payloads,
     read,
 )
+from plimsoll.providers.server_events import payloads
 
 _encode = msgspec.json.Encoder().encode
 

@@ -8,12 +8,10 @@ sources on 2026-11-21.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
 
-_BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9_-]")
 DONE = b"[DONE]"
 
@@ -158,18 +156,3 @@ def read(payload: bytes) -> Answer:
         return _decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"a chat completion of no known shape: {error}") from error
-
-
-def payloads(events: bytes) -> Iterator[bytes]:
-    """The data of each whole event; comments and events without data are left out."""
-    for event in _BOUNDARY.split(events):
-        if event.startswith(b"data: ") and b"\n" not in event:
-            yield event[6:]
-            continue
-        lines = [
-            line.partition(b":")[2].removeprefix(b" ")
-            for line in event.splitlines()
-            if line.startswith((b"data:", b"error:"))
-        ]
-        if lines:
-            yield b"\n".join(lines)

@@ -19,7 +19,6 @@ from plimsoll.providers.chat_answer import (
     ToolCall,
     Usage,
     ended,
-    payloads,
     read,
 )
 from plimsoll.providers.responses_answer import (
@@ -30,6 +29,7 @@ from plimsoll.providers.responses_answer import (
     status_of,
     text_part,
 )
+from plimsoll.providers.server_events import payloads
 
 _encode = msgspec.json.Encoder().encode
 

@@ -47,25 +47,49 @@ def test_a_block_that_everybody_begins_with_attracts_nobody() -> None:
     assert max(counts.values()) <= 1.1 * 200 / 4
 
 
-def test_a_conversation_leaves_when_the_queue_costs_more_than_to_read_it_again() -> None:
+def _queue_at_which_it_leaves(other: int) -> float:
+    """Seconds of reading that wait where a conversation is when it goes to another place, where
+    so many blocks of something else wait.
+    """
     places = [place("a", capacity=100), place("b", capacity=100)]
-    routing = router(places, weights=Weights(calm=1.0, busy=0.0))
-    first = serve(routing, ticket(*conversation(1, 10)), 0.0)
-    assert first is not None
-    other = next(each for each in places if each is not first)
-    here = [0]
+    routing = router(places, weights=Weights(balance=0.0))
+    home = serve(routing, ticket(*conversation(1, 10)), 0.0)
+    away = next(each for each in places if each is not home)
+    for number in range(other):
+        take(routing, ticket(5_000 + number), away, 1.0)
+    waits = 0.0
     for number in range(60):
-        sent = ticket(*conversation(1, 10), *conversation(100 + number, 5))
-        if send(routing, sent, 1.0) is other:
-            break
-        here.append(sent.prompt - sent.cached)
-    # A second of reading is saved here; it costs that second twice to leave.
-    assert sum(here) == pytest.approx(2 * 10 * BLOCK, abs=6 * BLOCK)
+        sent = ticket(*conversation(1, 10), *conversation(100 + number, 2))
+        if send(routing, sent, 1.0) is away:
+            return waits
+        waits += (sent.prompt - sent.cached) / 1000.0
+    return waits
+
+
+def test_a_conversation_leaves_when_the_queue_costs_more_than_to_read_it_again() -> None:
+    assert 1.0 < _queue_at_which_it_leaves(0) < 8.0
+
+
+def test_a_conversation_stays_longer_when_others_wait_where_it_would_go() -> None:
+    # To read it again there delays them, so more is saved by waiting than their queue is long.
+    assert _queue_at_which_it_leaves(10) > _queue_at_which_it_leaves(0) + 2.0
+
+
+def test_a_place_near_its_limit_repels_more_than_a_warm_one_attracts() -> None:
+    places = [place("a", capacity=40), place("b", capacity=40)]
+    routing = router(places)
+    home = serve(routing, ticket(*conversation(1, 3)), 0.0)
+    for number in range(39):
+        filler = ticket(9_000 + number)
+        take(routing, filler, home, 1.0)
+        begin(routing, filler, 1.0)
+    assert routing.room()
+    assert send(routing, ticket(*conversation(1, 4)), 100.0) is not home
 
 
 def test_a_hot_prefix_gets_a_second_owner() -> None:
     places = [place(f"r{number}", capacity=100) for number in range(3)]
-    routing = router(places, weights=Weights(calm=1.0, busy=0.0))
+    routing = router(places)
     owners = set()
     for number in range(60):
         sent = ticket(*conversation(1, 10), *conversation(100 + number, 5))
@@ -264,7 +288,6 @@ def _cost(routing: PrefixRouter, each: Place, sent: Ticket, now: float) -> float
     depth = 0
     while depth < len(sent.blocks) and sent.blocks[depth] in seat.shelf.blocks:
         depth += 1
-    levels = [known for _, known in routing._index.levels(sent.blocks) if known <= depth]
-    reading, price = routing._reading.seconds, routing._price.gain
-    gains = [price(reading(min(ENDS[n - 1], sent.prompt), 0), sent.blocks[n - 1]) for n in levels]
-    return cost - max(gains, default=0.0)
+    held = min(ENDS[depth - 1], sent.prompt) if depth else 0
+    reads = routing._reading.seconds(sent.prompt - held, held)
+    return cost + reads + routing._others(cost, reads)

@@ -29,6 +29,7 @@ from plimsoll.policy.routing.protocol import Router
 
 _AT_FAULT = frozenset({Failure.REFUSED, Failure.TOO_LONG})
 """Failures that another model would not mend."""
+_START = Do.START  # an enum finds its members slowly
 
 
 class Dispatcher(Offered):
@@ -158,7 +159,7 @@ class Dispatcher(Offered):
             return (_refuse(ticket, Reason.WITHDRAWN, 0.0),)
         model.last_used = now
         if not model.line.queued and model.place(ticket, now):
-            return (Instruction(Do.START, ticket),)
+            return (Instruction(_START, ticket),)
         out: list[Instruction] = []
         reason = self._admit(ticket, model, now, out)
         if reason is Reason.QUEUE_FULL:
@@ -188,14 +189,6 @@ class Dispatcher(Offered):
             ticket.tokens = tokens = ticket.tokens + tokens
             if tokens > claim.answer:
                 claim.model.overrun(claim, tokens)
-
-    def counted(self, ticket: Ticket, tokens: int) -> None:
-        """Its answer has so many tokens in all, as its engine says, whatever was told of chunks.
-        What earlier places were charged for stays so.
-        """
-        claim = ticket.line
-        if isinstance(claim, Claim):
-            self.chunk(ticket, max(tokens, claim.tokens) - ticket.tokens)
 
     def end(self, ticket: Ticket, now: float) -> Instructions:
         """Its answer is whole; START of those who get its place. More than once does no harm."""
@@ -245,7 +238,7 @@ class Dispatcher(Offered):
             failure, sent=sent, answering=answering, limit=self._retry.tries, resumable=resumable
         )
         if then is Next.SAME:
-            return (Instruction(Do.START, ticket),)
+            return (Instruction(_START, ticket),)
         model, place = claim.model, claim.record.place
         model.release(ticket, claim, now, failed=True)
         model.failed(claim, failure, now)
@@ -261,7 +254,7 @@ class Dispatcher(Offered):
                 ticket.fallbacks = ()
             self._turn_away(ticket, model, Reason.GIVE_UP, now, out)
         elif not model.line.ahead and model.place(ticket, now):
-            out.append(Instruction(Do.START, ticket))
+            out.append(Instruction(_START, ticket))
         else:
             self._wait(ticket, model, now, out, ahead=True)
         out.extend(self._left(model, now))
@@ -316,7 +309,7 @@ class Dispatcher(Offered):
             other.last_used = now
             ticket.tried = ()  # none of these serves the other
             if not other.line.queued and other.place(ticket, now):
-                out.append(Instruction(Do.START, ticket))
+                out.append(Instruction(_START, ticket))
                 return
             if self._admit(ticket, other, now, out) is None:
                 return
@@ -344,7 +337,7 @@ class Dispatcher(Offered):
             if not model.place(ticket, now):
                 return
             line.remove(wait)
-            out.append(Instruction(Do.START, ticket))
+            out.append(Instruction(_START, ticket))
 
 
 def _refuse(ticket: Ticket, reason: Reason, retry_after: float) -> Instruction:

@@ -120,7 +120,7 @@ class Model:
             return False
         tokens = ticket.tokens
         context = ticket.prompt + tokens
-        cached = ticket.cached if ticket.cached < context else context
+        cached = min(ticket.cached, context)
         prefill = context - cached
         record = self.health.records[place]
         flow = self.line.flow(ticket)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -61,14 +61,13 @@ class Served:
     continues        whether an answer that broke off can be continued elsewhere
     continue_fields  fields added to a chat whose last message is to be continued; empty: the
                      engine does so by itself
-    tokenizes        path at which the engine cuts a text into tokens; empty: there is none
     completion_tokens  tokens of a completion that names no limit; 0: as many as fit
     renamed_fields   request field that the engine would silently ignore -> the one it knows now,
                      with a dot before one inside an object; empty: it has none
     cuts_answers     whether the engine cuts an answer off where its context ends, however many
                      tokens were asked for; else it refuses to begin
     chat_counter     how the engine counts the tokens of a chat; None: it cannot
-    text_counter     how it counts those of a text; None: it cannot
+    text_counter     how it counts those of a text, or cuts a text into them; None: it cannot
     """
 
     name: str
@@ -89,7 +88,6 @@ class Served:
     stream_fields: Mapping[str, bool] = field(default_factory=lambda: MappingProxyType({}))
     continues: bool = False
     continue_fields: Mapping[str, bool] = field(default_factory=lambda: MappingProxyType({}))
-    tokenizes: str = ""
     completion_tokens: int = 0
     renamed_fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     cuts_answers: bool = False
@@ -226,7 +224,7 @@ class Ticket(msgspec.Struct, eq=False):
     line         the machine's own: where it waits, and what it was charged
     """
 
-    owner: object
+    owner: Any
     model: str
     deadline: float
     request_id: str | bytes = ""

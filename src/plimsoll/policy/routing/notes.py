@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 from plimsoll.policy.requests.types import Ticket
@@ -28,6 +28,7 @@ class Notes:
     grain    seconds
     ends     tokens from a prompt's beginning to the end of each block
     reading  how long reading takes
+    others   what it costs others, of a place's cost and the seconds of reading
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Notes:
         grain: float,
         ends: Sequence[int],
         reading: ReadingTime,
+        others: Callable[[float, float], float],
     ) -> None:
         self._model = model
         self._seats = seats
@@ -46,6 +48,7 @@ class Notes:
         self._grain = grain
         self._ends = ends
         self._reading = reading
+        self._others = others
         self._decisions: Decisions[_Note] = Decisions(self._read)
         self._add = self._decisions.note
         self.explain = self._decisions.explain
@@ -88,11 +91,12 @@ class Notes:
             held = cached if seat is chosen else held
             full = idle == busy == inf
             reads = busy < inf
-            terms = {
-                "queue": max(until - now, 0.0) if reads else 0.0,
-                "prefill": self._reading.seconds(max(prompt - cached, 0), cached),
-                "load": busy - until if reads else idle * self._grain,
-            }
+            prefill = self._reading.seconds(max(prompt - cached, 0), cached)
+            queue = max(until - now, 0.0) if reads else 0.0
+            load = busy - until if reads else idle * self._grain
+            # As it is now, which is near enough: it is an average over many requests.
+            others = 0.0 if full else self._others(queue + load, prefill)
+            terms = {"queue": queue, "prefill": prefill, "others": others, "load": load}
             candidates.append(
                 Candidate(
                     replica=seat.place.upstream.replica,

@@ -2,10 +2,10 @@
 of the prompt against what it has to do.
 
 Cost of a place, in seconds: until it will have read the prompts it has; to read what it lacks of
-this one, weighed more than once because the work also delays others and what it replaces in the
-KV cache is read again; for requests in flight, a full KV cache and the requests of others; and a
-little for work given to it lately, so that what is new goes where least was.
-A conversation so stays where it is until the queue there costs more than to read it all again.
+this one; by which that delays those who come next, which is little where nobody waits and much
+behind a queue; for requests in flight, a full KV cache and the requests of others; and a little
+for work given to it lately, so that what is new goes where least was.
+A conversation so stays where it is until to read it all again elsewhere costs everybody less.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from itertools import compress, islice
 from math import inf
 
 from plimsoll.policy.requests.types import Place, Ticket
+from plimsoll.policy.routing.delay import Delay
 from plimsoll.policy.routing.index import Level, PrefixIndex
 from plimsoll.policy.routing.notes import Notes
 from plimsoll.policy.routing.protocol import Explanation
 from plimsoll.policy.routing.rate import ReadingTime
 from plimsoll.policy.routing.seats import Seat, Seats, before, chosen_by, first, key_of, slots_in
-from plimsoll.policy.routing.weights import Price, Weights
+from plimsoll.policy.routing.weights import Weights
 
 _GRAIN = 0.005  # seconds: idle places whose costs differ by less are alike
 _OFTEN = 0.01  # seconds between two measurements: more of them would only cost
@@ -56,16 +57,14 @@ class PrefixRouter:
         self._index = PrefixIndex(ends, entries)
         self._reading = ReadingTime(1.0 / (rate or guess), fixed=bool(rate))
         self._bound = tokens or _TOKENS
-        self._comfort = self._weights.comfort * tokens if tokens else inf  # tokens
-        self._press = self._weights.pressure / (self._bound - self._weights.comfort * self._bound)
         self._seats = Seats()
         self._at = self._seats.all
         self._open = 0
         self._count = 0  # of all seats
         self._work = 0.0
+        self._far = self._weights.balance * self._weights.memory  # from the average, at most
         self._reads = 0  # seats that have prompts to read
-        self._strain = 0.0  # their share of all, averaged over the last requests
-        self._price = Price(self._weights)
+        self._delay = Delay()
         self._sample = 0.0  # time of the next measurement of the rate
         # By slot; infinite where it does not apply. `_idle`: cost in grains of a place that has
         # no prompt to read. `_busy`: time at which another has read them, plus its other costs.
@@ -82,6 +81,7 @@ class PrefixRouter:
             grain=_GRAIN,
             ends=ends,
             reading=self._reading,
+            others=self._others,
         )
         self._note = self._notes.note
 
@@ -100,8 +100,6 @@ class PrefixRouter:
         levels: Sequence[Level] = ()
         if ticket.blocks:
             levels = self._index.levels(ticket.blocks)
-            if levels:
-                self._price.parts(ticket.blocks[levels[-1][1] - 1])
         if ticket.tried:
             chosen = self._untried(ticket, levels, now)
         else:
@@ -118,7 +116,8 @@ class PrefixRouter:
         tokens = ticket.prompt + ticket.tokens - ticket.cached
         tokens = max(tokens, 1)
         seconds = self._reading.seconds(tokens, ticket.cached)
-        self._strain += 0.01 * (self._reads / self._count - self._strain)
+        waits = seat.until - now if seat.waiting and seat.until > now else 0.0
+        self._delay.came(now, waits, self._reads, self._count)
         if not seat.waiting:
             self._reads += 1
             seat.since = seat.until = now
@@ -148,7 +147,9 @@ class PrefixRouter:
             return
         if now >= self._sample:
             self._sample = now + _OFTEN
-            self._learn(ticket, seat, now)
+            if seat.clean:
+                tokens = max(ticket.prompt + ticket.tokens - ticket.cached, 1)
+                self._reading.took(tokens, ticket.cached, now - seat.since)
         seat.since = now
         seat.clean = True
         if seat.waiting:
@@ -213,8 +214,7 @@ class PrefixRouter:
         if not isinstance(seat, Seat) or seat.slot < 0:
             return
         weights = self._weights
-        seat.unit = weights.load / place.capacity
-        seat.fixed = place.others * seat.unit
+        seat.fixed = 0.0
         if place.others and place.in_flight:  # of theirs, as much waits to be read as of ours
             seat.fixed += place.others * seat.pending / place.in_flight
         usage = place.kv_usage
@@ -243,9 +243,9 @@ class PrefixRouter:
         if not seat.open:
             seat.open = True
             self._open += 1
-        cost = seat.fixed + place.in_flight * seat.unit + seat.work
-        if place.context > self._comfort:
-            cost += (place.context - self._comfort) * self._press
+        used = place.in_flight + place.others
+        free = min(place.capacity - used, place.limit - place.in_flight)
+        cost = seat.fixed + self._weights.load * used / max(free, 0.5) + seat.work
         if seat.waiting:
             self._idle[slot] = inf
             self._until[slot] = seat.until
@@ -256,22 +256,14 @@ class PrefixRouter:
 
     def _worked(self, seat: Seat, seconds: float) -> None:
         """It was given so many seconds of reading; none is ever far from the average."""
-        weights = self._weights
-        mean, far = self._work / self._count, weights.balance * weights.memory
-        work = seat.work + weights.balance * seconds
+        mean, far = self._work / self._count, self._far
+        work = seat.work + self._weights.balance * seconds
         if work > mean + far:
             work = mean + far
         elif work < mean - far:
             work = mean - far
         self._work += work - seat.work
         seat.work = work
-
-    def _learn(self, ticket: Ticket, seat: Seat, now: float) -> None:
-        """From an answer that begins: how fast prompts are read, and how strained the fleet is."""
-        if seat.clean:
-            tokens = max(ticket.prompt + ticket.tokens - ticket.cached, 1)
-            self._reading.took(tokens, ticket.cached, now - seat.since)
-        self._price.feel(self._strain)
 
     def _late(self, now: float) -> None:
         """Places that should have read everything and have not: they take a part longer."""
@@ -324,39 +316,40 @@ class PrefixRouter:
         if holders & best.bit:  # nobody holds more, and nobody costs less
             ticket.cached = min(ends[depth - 1], prompt)
             return best
-        gains = self._gains(ticket, levels)
-        lowest = least
-        for (holders, depth), gain in zip(reversed(levels), reversed(gains), strict=True):
+        for holders, depth in reversed(levels):
             if holders & best.bit:
                 ticket.cached = min(ends[depth - 1], prompt)
-                lowest -= gain
                 break
+        seconds, others = self._reading.seconds, self._others
+        reads = seconds(prompt - ticket.cached, ticket.cached)
+        lowest = least + reads + others(least, reads)
         seen = 0
-        for (holders, depth), gain in zip(reversed(levels), reversed(gains), strict=True):
-            if least - gain >= lowest:
+        for holders, depth in reversed(levels):
+            cached = min(ends[depth - 1], prompt)
+            reads = seconds(prompt - cached, cached)
+            if least + reads + others(least, reads) >= lowest:
                 break  # nobody here or in the rest can cost less: `least` is the least of all
             fresh = holders & ~seen
             few = slots_in(fresh) if fresh.bit_count() <= _FEW else self._best_of(fresh)
             for slot in few:
                 seat = self._at[slot]
                 assert seat is not None
-                cost = self._cost(seat, now) - gain
+                cost = self._cost(seat, now)
+                cost += reads + others(cost, reads)
                 if cost < lowest or (cost == lowest and before(key_of(ticket), seat, best)):
                     lowest, best = cost, seat
-                    ticket.cached = min(ends[depth - 1], prompt)
+                    ticket.cached = cached
             seen = holders
         return best
 
-    def _gains(self, ticket: Ticket, levels: Sequence[Level]) -> list[float]:
-        """Seconds of queue worth taking on for each level: never less where more is held."""
-        ends, blocks, prompt = self._index.ends, ticket.blocks, ticket.prompt
-        seconds, price = self._reading.seconds, self._price.gain
-        gains = []
-        most = 0.0
-        for _, depth in levels:
-            most = max(most, price(seconds(min(ends[depth - 1], prompt), 0), blocks[depth - 1]))
-            gains.append(most)
-        return gains
+    def _others(self, cost: float, reads: float) -> float:
+        """Seconds that so many of reading cost others at a place of such a cost: never less for
+        more of either.
+        """
+        queue = cost - self._work / self._count  # what all were given since ever is no queue
+        delay = self._delay
+        wait = delay.queue + 0.5 * reads + max(queue, 0.0)
+        return reads * (self._weights.reread + delay.each * wait)
 
     def _best_of(self, bits: int) -> Iterable[int]:
         """Of many places, the cheapest that rests and the cheapest that reads."""

@@ -29,13 +29,12 @@ def blocks_of(raw: bytes) -> tuple[int, ...]:
     length = len(raw)
     if length < BLOCK_BYTES[0]:
         return ()
-    view = memoryview(raw)
     hashes: list[int] = []
     start = value = 0
     for end in _ENDS:
         if end > length:
             break
-        value = crc32(view[start:end], value)
+        value = crc32(raw[start:end], value)
         hashes.append(value)
         start = end
     return tuple(hashes)

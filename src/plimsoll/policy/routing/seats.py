@@ -20,7 +20,6 @@ class Seat:
     bit      the same as one bit
     seed     its part in the order of those that cost the same, equal at every gateway
     open     whether it has room
-    unit     seconds that each request in flight here adds to its cost
     fixed    seconds of its cost that change only with what it reports
     work     seconds of prompts read here since ever, more or less: only differences count
     until    time by which it has read the prompts that it has, while there are any
@@ -35,7 +34,7 @@ class Seat:
 
     __slots__ = (
         "answers", "bit", "clean", "due", "fixed", "open", "pending", "place", "seed", "shelf",
-        "since", "slot", "unit", "until", "waiting", "work",
+        "since", "slot", "until", "waiting", "work",
     )  # fmt: skip
 
     def __init__(self, place: Place, slot: int) -> None:
@@ -44,7 +43,6 @@ class Seat:
         self.bit = 1 << slot
         self.seed = crc32(place.upstream.replica.encode())
         self.open = False
-        self.unit = 0.0
         self.fixed = 0.0
         self.work = 0.0
         self.until = 0.0
@@ -80,13 +78,14 @@ def first(
         slot = costs.index(cost, start) if cost in costs[start:] else costs.index(cost)
         best = seats[slot]
     else:
-        slot, best = -1, None
+        slot, best, lowest = -1, None, 0
         for _ in range(alike):
             slot = costs.index(cost, slot + 1)
             seat = seats[slot]
             assert seat is not None
-            if best is None or before(key, seat, best):
-                best = seat
+            its = rank(key, seat)
+            if best is None or its < lowest:
+                best, lowest = seat, its
     assert best is not None
     return best
 
