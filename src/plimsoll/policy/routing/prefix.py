@@ -60,6 +60,7 @@ class PrefixRouter:
         self._seats = Seats()
         self._at = self._seats.all
         self._open = 0
+        self._stale: list[Seat] = []  # whose cost is reckoned before the next choice
         self._count = 0  # of all seats
         self._work = 0.0
         self._far = self._weights.balance * self._weights.memory  # from the average, at most
@@ -89,10 +90,14 @@ class PrefixRouter:
 
     def room(self) -> bool:
         """See Router.room."""
+        if self._stale:
+            self._reckon()
         return self._open > 0
 
     def choose(self, ticket: Ticket, now: float) -> Place | None:
         """See Router.choose."""
+        if self._stale:
+            self._reckon()
         if not self._open:
             return None
         if self._due and self._due[0][0] < now:
@@ -134,7 +139,7 @@ class PrefixRouter:
         if ticket.blocks:
             assert seat.shelf is not None
             self._index.hold(seat.shelf, ticket.blocks)
-        self._weigh(seat)
+        self._later(seat)
 
     def began(self, ticket: Ticket, now: float) -> None:
         """See Router.began."""
@@ -158,7 +163,7 @@ class PrefixRouter:
             seat.pending = 0.0
             self._reads -= seat.slot >= 0
         seat.until = now + seat.pending
-        self._weigh(seat)
+        self._later(seat)
 
     def left(self, ticket: Ticket, now: float) -> None:
         """See Router.left."""
@@ -175,14 +180,14 @@ class PrefixRouter:
                 seat.pending = 0.0
                 self._reads -= seat.slot >= 0
             seat.until -= seconds
-            self._weigh(seat)
+            self._later(seat)
             return
         seat.answers += ticket.tokens
         if seat.answers > _PAGE and seat.slot >= 0:
             assert seat.shelf is not None
             self._index.fill(seat.shelf, seat.answers)
             seat.answers = 0
-        self._weigh(seat)
+        self._later(seat)
 
     def replace(self, places: Sequence[Place], now: float) -> None:
         """See Router.replace."""
@@ -228,6 +233,18 @@ class PrefixRouter:
         return self._notes.explain(request_id)
 
     # What a place costs.
+
+    def _later(self, seat: Seat) -> None:
+        """Its cost changed: a request begins and ends between two choices."""
+        if not seat.stale:
+            seat.stale = True
+            self._stale.append(seat)
+
+    def _reckon(self) -> None:
+        for seat in self._stale:
+            seat.stale = False
+            self._weigh(seat)
+        self._stale.clear()
 
     def _weigh(self, seat: Seat) -> None:
         """Set what it costs now, but for what it holds of a prompt."""

@@ -20,6 +20,7 @@ class Seat:
     bit      the same as one bit
     seed     its part in the order of those that cost the same, equal at every gateway
     open     whether it has room
+    stale    whether its cost is to be reckoned before the next choice
     fixed    seconds of its cost that change only with what it reports
     work     seconds of prompts read here since ever, more or less: only differences count
     until    time by which it has read the prompts that it has, while there are any
@@ -34,7 +35,7 @@ class Seat:
 
     __slots__ = (
         "answers", "bit", "clean", "due", "fixed", "open", "pending", "place", "seed", "shelf",
-        "since", "slot", "until", "waiting", "work",
+        "since", "slot", "stale", "until", "waiting", "work",
     )  # fmt: skip
 
     def __init__(self, place: Place, slot: int) -> None:
@@ -43,6 +44,7 @@ class Seat:
         self.bit = 1 << slot
         self.seed = crc32(place.upstream.replica.encode())
         self.open = False
+        self.stale = False
         self.fixed = 0.0
         self.work = 0.0
         self.until = 0.0
