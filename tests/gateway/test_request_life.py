@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from math import inf
 from time import monotonic
 from typing import Any, cast
@@ -290,6 +291,16 @@ def deep_options(depth: int) -> bytes:
     return b'{"a":' * depth + b"1" + b"}" * depth
 
 
+@pytest.fixture
+def _usual_depth() -> Iterator[None]:
+    """What Python begins with; libraries of other tests raise it for good."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("_usual_depth")
 @pytest.mark.parametrize("field", [b"x", b"messages", b"stream_options", b"guided_json"])
 @pytest.mark.parametrize("deep", [deep_list, deep_options])
 def test_a_body_of_any_depth_waits_or_is_refused(
