@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from plimsoll.providers.anthropic_content import (
     Blocks,
     assistant_message,
@@ -31,7 +29,6 @@ from plimsoll.providers.json_fields import (
 )
 from plimsoll.providers.protocol import UnspeakableError
 
-_encode = msgspec.json.Encoder().encode
 _HINTS = (
     "betas", "cache_control", "diagnostics", "inference_geo", "service_tier", "speed",
     "user_profile_id", "workspace_id",
@@ -85,10 +82,7 @@ def finished(chat: dict[str, Any], fields: Fields) -> bytes:
     fields.refuse("mcp_servers", "call the servers yourself, and give their tools in `tools`")
     fields.refuse("context_management", "leave out what the model need not see")
     fields.drop(*_HINTS)
-    try:
-        return _encode({**fields.rest, **chat})
-    except (RecursionError, OverflowError, UnicodeEncodeError) as error:
-        raise UnspeakableError(f"cannot be said as JSON: {error}", code="invalid_value") from error
+    return fields.under(chat)
 
 
 def _messages(fields: Fields) -> list[dict[str, Any]]:

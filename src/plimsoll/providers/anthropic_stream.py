@@ -21,56 +21,40 @@ from plimsoll.providers.anthropic_answer import (
 )
 from plimsoll.providers.anthropic_prefill import Repeated
 from plimsoll.providers.chat_answer import (
-    DONE,
     Answer,
     Choice,
     Message,
     ToolCall,
     Usage,
     ended,
-    read,
 )
-from plimsoll.providers.server_events import payloads
+from plimsoll.providers.chat_stream import ChatStream
 
 _encode = msgspec.json.Encoder().encode
 
 
-class AnthropicStream:
+class AnthropicStream(ChatStream):
     """One streamed answer; see `providers/protocol.py`.
 
     prefill  words of the request that the answer goes on from, and that it does not show
     """
 
     __slots__ = (
-        "_base", "_block", "_called", "_index", "_last", "_out", "_over", "_refused", "_repeated",
+        "_base", "_block", "_called", "_index", "_last", "_refused", "_repeated",
         "_started", "_tool", "_usage",
     )  # fmt: skip
 
     def __init__(self, prefill: str = "") -> None:
+        super().__init__()
         self._repeated = Repeated(prefill)
-        self._out = bytearray()
         self._base = ""
         self._started = False
-        self._over = False
         self._index = -1  # of the latest content block
         self._block = ""  # text, thinking or tool_use while that block is open
         self._tool = -1  # number of the latest tool call
         self._called = self._refused = False
         self._last: Choice | None = None
         self._usage: Usage | None = None
-
-    def feed(self, events: bytes) -> bytes:
-        """See StreamTranslation."""
-        for payload in payloads(events):
-            if self._over:
-                break
-            if payload == DONE:
-                self._finish()
-            else:
-                self._take(read(payload))
-        out = bytes(self._out)
-        self._out.clear()
-        return out
 
     def fail(self, error: Mapping[str, object]) -> bytes:
         """See StreamTranslation."""

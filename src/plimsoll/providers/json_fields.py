@@ -10,6 +10,7 @@ import msgspec
 from plimsoll.providers.protocol import UnspeakableError
 
 _decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 _SHOWN = 80  # characters of a caller's own word in a message
 
 
@@ -97,6 +98,14 @@ class Fields:
         value = self.take(name)
         if value is not None and value is not False and value not in ([], {}):
             raise not_supported(self.at(name), f"`{self.at(name)}` is not supported here", hint)
+
+    def under(self, written: dict[str, Any]) -> bytes:
+        """`written` as JSON, and what nobody read beside it. Raises UnspeakableError."""
+        try:
+            return _encode({**self.rest, **written})
+        except (RecursionError, OverflowError, UnicodeEncodeError) as error:
+            said = f"cannot be said as JSON: {error}"
+            raise UnspeakableError(said, code="invalid_value") from error
 
 
 def decode(body: bytes) -> Fields:

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from plimsoll.providers.json_fields import (
     Fields,
     decode,
@@ -24,7 +22,6 @@ from plimsoll.providers.json_fields import (
 from plimsoll.providers.protocol import UnspeakableError
 from plimsoll.providers.responses_input import messages_of
 
-_encode = msgspec.json.Encoder().encode
 _STORED = "nothing is stored here: send the whole conversation in `input`"
 _REFUSED = {
     "previous_response_id": _STORED,
@@ -65,10 +62,7 @@ def chat_request(body: bytes) -> bytes:
         chat["logprobs"] = True
         chat["top_logprobs"] = top or 0
     fields.drop(*_HINTS)
-    try:
-        return _encode({**fields.rest, **chat})
-    except (RecursionError, OverflowError, UnicodeEncodeError) as error:
-        raise UnspeakableError(f"cannot be said as JSON: {error}", code="invalid_value") from error
+    return fields.under(chat)
 
 
 def _messages(fields: Fields) -> list[dict[str, Any]]:

@@ -13,14 +13,13 @@ from typing import Any
 import msgspec
 
 from plimsoll.providers.chat_answer import (
-    DONE,
     Answer,
     Choice,
     ToolCall,
     Usage,
     ended,
-    read,
 )
+from plimsoll.providers.chat_stream import ChatStream
 from plimsoll.providers.responses_answer import (
     Item,
     Reply,
@@ -29,24 +28,22 @@ from plimsoll.providers.responses_answer import (
     status_of,
     text_part,
 )
-from plimsoll.providers.server_events import payloads
 
 _encode = msgspec.json.Encoder().encode
 
 
-class ResponsesStream:
+class ResponsesStream(ChatStream):
     """One streamed answer; see `providers/protocol.py`."""
 
     __slots__ = (
-        "_body", "_finish_reason", "_item", "_kind", "_logprobs", "_number", "_out", "_over",
+        "_body", "_finish_reason", "_item", "_kind", "_logprobs", "_number",
         "_pieces", "_reply", "_tool", "_usage",
     )  # fmt: skip
 
     def __init__(self, body: bytes) -> None:
+        super().__init__()
         self._body = body
-        self._out = bytearray()
         self._number = 0  # of the next event
-        self._over = False
         self._reply: Reply | None = None
         self._item: Item = {}
         self._kind = ""  # reasoning, text, refusal or call while that item is open
@@ -56,25 +53,10 @@ class ResponsesStream:
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
 
-    def feed(self, events: bytes) -> bytes:
-        """See StreamTranslation."""
-        for payload in payloads(events):
-            if self._over:
-                break
-            if payload == DONE:
-                self._finish()
-            else:
-                self._take(read(payload))
-        out = bytes(self._out)
-        self._out.clear()
-        return out
-
     def fail(self, error: Mapping[str, object]) -> bytes:
         """See StreamTranslation."""
         self._fail(error)
-        out = bytes(self._out)
-        self._out.clear()
-        return out
+        return self._flushed()
 
     def _fail(self, error: Mapping[str, object]) -> None:
         self._over = True
