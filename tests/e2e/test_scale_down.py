@@ -10,6 +10,7 @@ import pytest
 
 from plimsoll.engines import ENGINES
 from plimsoll.gateway import Board, Gateway, GatewaySettings, Upstream
+from plimsoll.policy.retry import Failure
 from plimsoll.policy.snapshot import ReplicaSeen, ReplicaState, StartReplica, StopReplica
 from plimsoll.telemetry.metrics import GatewayMetrics
 from plimsoll.worlds.local import LocalModel, LocalWorld
@@ -103,6 +104,9 @@ def test_a_replica_that_is_to_stop_gets_no_new_work_and_ends_after_its_streams(
         assert all(body.endswith(b"data: [DONE]\n\n") for body in bodies)
         numbers = metrics.model("tiny")
         assert numbers.broken == 0
-        assert sum(numbers.failures.values()) == sum(numbers.retries.values()) == 0
+        # llama.cpp closes a kept connection when it likes; a try that met that is not a failed one.
+        allowed = {Failure.STALE.value}
+        assert not {kind for kind, count in numbers.failures.items() if count} - allowed
+        assert not {kind for kind, count in numbers.retries.items() if count} - allowed
 
     run(main, seconds=240)
