@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PORT   ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help up test quick check format vllm clean
+.PHONY: help up test quick check format vllm compiled clean
 
 help: ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,10 @@ format: $(VENV)/.test ## Rewrite the code in the house's format
 
 vllm: .venv-vllm/.made ## Install a real vLLM (CPU) and other engines' parsers for their tests (5 GB)
 
-clean: ## Remove the virtual environment and every cache
-	rm -rf $(VENV) .venv-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+compiled: .venv-compiled/.made ## Compile the path of a request into an environment of its own (needs a C compiler)
+
+clean: ## Remove the virtual environments and every cache
+	rm -rf $(VENV) .venv-vllm .venv-compiled build .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -64,4 +66,24 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	  ray==2.60.0 msgpack pyarrow grpcio grpcio-reflection
 	.venv-vllm/bin/pip install --quiet --no-deps --target .venv-vllm/triton \
 	  tritonclient==2.73.0 grpcio python-rapidjson ml_dtypes
+	@touch $@
+
+# What the image holds: the same code with the path of a request compiled (docs/decisions/0011). Built
+# from a copy, because the build writes beside the sources, and a compiled file there would hide them.
+COMPILED := $(wildcard src/plimsoll/policy/*/*.py src/plimsoll/gateway/*.py src/plimsoll/telemetry/*.py)
+
+.venv-compiled/.compiler: Makefile pyproject.toml
+	@echo "Installing the compiler into .venv-compiled ..."
+	@rm -rf .venv-compiled && $(PYTHON) -m venv .venv-compiled
+	@.venv-compiled/bin/pip install --quiet hatchling 'hatch-mypyc>=0.16' 'mypy[mypyc]>=1.14' \
+	  setuptools msgspec prometheus-client mypy-extensions
+	@touch $@
+
+.venv-compiled/.made: .venv-compiled/.compiler $(COMPILED)
+	@echo "Compiling Plimsoll, which takes about a minute ..."
+	@rm -rf build/compiled && mkdir -p build/compiled
+	@cp -R pyproject.toml README.md LICENSE src build/compiled/
+	@cd build/compiled && HATCH_BUILD_HOOK_ENABLE_MYPYC=true \
+	  ../../.venv-compiled/bin/python -m hatchling build -t wheel -d wheel
+	@.venv-compiled/bin/pip install --quiet --force-reinstall build/compiled/wheel/*.whl
 	@touch $@

@@ -7,6 +7,7 @@ import sys
 import time
 from hashlib import sha256
 
+import plimsoll.gateway.exchange
 from benchmarks.gateway.load import KEY
 from plimsoll.gateway import Board, Gateway, GatewaySettings, Served, Upstream, new_event_loop
 from plimsoll.gateway.access import Caller, Grant, StaticAccess
@@ -36,5 +37,10 @@ async def main(port: int, engines: list[int]) -> None:
 
 
 if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    if arguments[-1] == "--compiled":
+        arguments.pop()
+        if not plimsoll.gateway.exchange.__file__.endswith(".so"):
+            sys.exit("this is the interpreted code: run `make compiled`")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(main(int(sys.argv[1]), [int(word) for word in sys.argv[2:]]))
+        runner.run(main(int(arguments[0]), [int(word) for word in arguments[1:]]))

@@ -177,6 +177,7 @@ def test_a_key_that_is_not_there_is_refused_and_said() -> None:
     refusal(access, bearer(" "))
 
 
+@pytest.mark.interpreted
 def test_no_key_is_kept_in_clear() -> None:
     access = guard()
     access.admit(bearer("sk-acme-named"), None)

@@ -106,6 +106,7 @@ def test_a_refusal_before_the_body_is_in_the_callers_api_and_has_its_id() -> Non
     run(main)
 
 
+@pytest.mark.interpreted
 def test_a_request_takes_the_share_of_its_tenant() -> None:
     async def main() -> None:
         async with rig(StubEngine(), access=guard()) as the:
@@ -159,6 +160,7 @@ def test_a_model_is_listed_by_the_words_that_a_caller_may_use() -> None:
     run(main)
 
 
+@pytest.mark.interpreted
 def test_a_request_falls_back_only_to_models_that_its_caller_may_use() -> None:
     served = replace(CHAT, fallbacks=("embed", "large"))
 

@@ -25,7 +25,8 @@ from plimsoll.gateway.pages import Pages
 from plimsoll.gateway.reply import Reply
 from plimsoll.gateway.service import Service
 from plimsoll.gateway.surfaces import CHAT, COMPLETIONS, fitted, no_model, read_call
-from plimsoll.gateway.upstream import Pool, UpstreamConnection
+from plimsoll.gateway.upstream import Kept as KeptConnections
+from plimsoll.gateway.upstream import Opening, Pool, UpstreamConnection
 from plimsoll.policy.requests.types import Upstream
 from plimsoll.policy.retry import MOST_BREAKS
 from plimsoll.telemetry.metrics import GatewayMetrics
@@ -221,20 +222,17 @@ class Caller:
         self.kept = keep_alive
 
 
-class Silent:
-    """A pool and a connection at which nothing happens."""
+class Silent(Pool):
+    """A pool that never opens what it is asked for."""
 
-    def open(self, upstream: Upstream, ready: object) -> Silent:
-        return self
-
-    def resume(self) -> None:
-        pass
+    def open(self, upstream: Upstream, ready: object) -> Opening:
+        return Opening(cast(Any, None))
 
 
 def slow_try(phase: str) -> tuple[OneTry, Caller]:
     caller, settings = Caller(), GatewaySettings()
     means = Means(
-        board=Board([stub.CHAT]), pool=cast(Pool, Silent()), settings=settings,
+        board=Board([stub.CHAT]), pool=Silent(1.0), settings=settings,
         metrics=GatewayMetrics(), log=None,
     )  # fmt: skip
     made = OneTry(means, caller, Request(), b"1")
@@ -252,7 +250,8 @@ def test_a_slow_caller_is_not_cut_off_because_a_replica_does_not_accept() -> Non
 
 def test_a_caller_that_takes_bytes_again_leaves_a_replica_its_time_to_begin() -> None:
     made, caller = slow_try("waiting")
-    made._connection = cast(UpstreamConnection, Silent())
+    upstream = Upstream(replica="chat-0", host="", port=1, capacity=1)
+    made._connection = UpstreamConnection(Silent(1.0), KeptConnections(upstream))
     made.resume()
     assert caller.deadline - monotonic() > GatewaySettings().first_byte_seconds - 1.0
 

@@ -14,6 +14,7 @@ SETTINGS = GatewaySettings(session_headers=frozenset({b"x-chat"}))
 SERVED = replace(CHAT, affinity="session", affinity_header="x-chat")
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize(
     ("header", "session"),
     [

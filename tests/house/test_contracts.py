@@ -55,7 +55,7 @@ def test_the_import_contracts_hold() -> None:
     ("module", "line", "broken"),
     [
         ("plan/types.py", "import time", "no I/O"),
-        ("policy/scale.py", "import asyncio", "no I/O"),
+        ("policy/decide.py", "import asyncio", "no I/O"),
         ("fleet/__init__.py", "from pathlib import Path", "no I/O"),
         ("engines/llamacpp.py", "import socket", "no I/O"),
         ("facts/__init__.py", "import os", "no I/O"),

@@ -12,6 +12,7 @@ import msgspec
 
 from plimsoll.errors import Failed
 from plimsoll.gateway.assemble import Assembler, as_stream
+from plimsoll.gateway.engine_json import NULL, Usage, Whole, decode_usage, decode_whole
 from plimsoll.gateway.errors import Refused, engines_too_long
 from plimsoll.gateway.events import (
     DONE,
@@ -50,23 +51,6 @@ class TryFailed(Failed):
         self.refused = refused
 
 
-class Usage(msgspec.Struct):
-    """Tokens as an answer states them."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-_NULL = msgspec.Raw(b"null")
-
-
-class _Answer(msgspec.Struct):
-    usage: msgspec.Raw = _NULL
-    error: msgspec.Raw = _NULL
-
-
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_usage = msgspec.json.Decoder(Usage).decode
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -244,8 +228,8 @@ class WholeAnswer:
         try:
             if not body.isascii():
                 str(body, "utf-8")
-            answer = _decode_answer(body)
-            said = None if answer.error is _NULL else _decode(answer.error)
+            answer = decode_whole(body)
+            said = None if answer.error is NULL else _decode(answer.error)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise garbage("the engine's answer is not a JSON object") from error
         if said is not None:
@@ -377,15 +361,15 @@ def engine_said(status: int, error: object) -> TryFailed:
 
 def _usage(body: bytes) -> Usage | None:
     try:
-        return _usage_of(_decode_answer(body))
+        return _usage_of(decode_whole(body))
     except msgspec.DecodeError:
         return None
 
 
-def _usage_of(answer: _Answer) -> Usage | None:
+def _usage_of(answer: Whole) -> Usage | None:
     if bytes(answer.usage) == b"null":
         return None
     try:
-        return _decode_usage(answer.usage)
+        return decode_usage(answer.usage)
     except msgspec.DecodeError:  # a usage of another shape is the caller's to read
         return None

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from msgspec import MsgspecError, ValidationError, convert
 
-from plimsoll.gateway.answers import Usage
 from plimsoll.gateway.continuation import (
     Resumption,
     UnsoundError,
@@ -24,6 +23,7 @@ from plimsoll.gateway.continuation import (
 from plimsoll.gateway.continuation_sent import Sent, read_sent
 from plimsoll.gateway.continuation_splice import DivergedError, Splice, finish
 from plimsoll.gateway.continuation_tokens import cut_of, question
+from plimsoll.gateway.engine_json import Usage
 from plimsoll.gateway.events import DONE
 from plimsoll.policy.requests.types import Served
 from plimsoll.policy.retry import MOST_BREAKS

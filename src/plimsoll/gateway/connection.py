@@ -9,6 +9,8 @@ from collections import deque
 from time import monotonic
 from typing import cast
 
+from mypy_extensions import mypyc_attr
+
 from plimsoll.gateway import http_reply
 from plimsoll.gateway.errors import Refused
 from plimsoll.gateway.http_repeat import RepeatReader
@@ -19,6 +21,7 @@ _HIGH_WATER = 64 * 1024  # bytes for a slow client, after which its engine is sl
 _MOST_DISCARDED = 64 * 1024 * 1024
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ClientConnection(asyncio.Protocol):
     """See the module's docstring.
 

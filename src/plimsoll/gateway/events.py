@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-import msgspec
-
+from plimsoll.gateway.engine_json import decode_event
 from plimsoll.providers.server_events import BOUNDARY, payloads
 
 DONE = b"data: [DONE]\n\n"
 _DONE = re.compile(rb"^data: ?\[DONE\](?:\r\n\r\n|\n\n|\r\r)", re.MULTILINE)
 _RETURN = 0x0D  # one byte is found much faster than bytes of length one
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":", b"error:")
-
-
-class _Object(msgspec.Struct, gc=False):
-    """Any object: reading it checks it, and makes nothing of it but of an engine's error."""
-
-    error: Any = None
-
-
-_read = msgspec.json.Decoder(_Object).decode
 
 
 class EngineEventError(ValueError):
@@ -36,7 +25,7 @@ class EngineEventError(ValueError):
 
 
 def _check(payload: bytes) -> None:
-    error = _read(payload).error
+    error = decode_event(payload).error
     if error is not None:
         raise EngineEventError(error)
 
@@ -85,7 +74,9 @@ def sound(events: bytes) -> bool:
             str(events, "utf-8")
         end = len(events) - 2
         if events.startswith(b"data: {") and events.find(b"\n") == end and _RETURN not in events:
-            return _read(events[6:]).error is None  # one event of one line, as most reads bring
+            return (
+                decode_event(events[6:]).error is None
+            )  # one event of one line, as most reads bring
         _check_all(events)
     except (ValueError, RecursionError):
         return False

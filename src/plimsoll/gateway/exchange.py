@@ -6,17 +6,18 @@ It owns its ticket and its upstream connection and gives both up in one place, `
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from time import monotonic
 
 from msgspec import structs
 
 from plimsoll.gateway.answers import (
+    Answer,
     AssembledAnswer,
     CountAnswer,
     StreamedAnswer,
     TryFailed,
-    Usage,
     answer_to,
     body_for_engine,
     garbage,
@@ -24,6 +25,7 @@ from plimsoll.gateway.answers import (
 from plimsoll.gateway.bodies import too_deep
 from plimsoll.gateway.carrying import Carrying
 from plimsoll.gateway.continuation_splice import DivergedError
+from plimsoll.gateway.engine_json import Usage
 from plimsoll.gateway.errors import Refused
 from plimsoll.gateway.http_request import Request
 from plimsoll.gateway.one_try import Means
@@ -194,6 +196,7 @@ class Exchange(Resuming):
                     self._try_failed(garbage("the engine's stream has events of no known shape"))
                     return False
                 if not events:
+                    self._tries = 0  # it says again what the caller has
                     return True
             carrying.keep(events)
         self._tries = 0
@@ -254,8 +257,7 @@ class Exchange(Resuming):
         if failure is Failure.STALE and ticket.place is not None:
             self._again(ticket.place.upstream)
             return
-        if isinstance(answer, AssembledAnswer) and answer.begun and self._record.sent < MOST_BREAKS:
-            self._tries = 0  # as for a stream: it did answer, and its replica went
+        self._whole_failed(failure, answer)
         self._last = refused
         resumable = False
         reached = failure is not Failure.CONNECT
@@ -282,6 +284,21 @@ class Exchange(Resuming):
             self._record.retried(failure)
             if resumable and went_on:
                 self._record.broke_off()
+
+    def _whole_failed(self, failure: Failure, answer: Answer | None) -> None:
+        """A try at an answer that is not streamed failed: it does not count if it was answering,
+        as for a stream, for then its replica went. Lost twice, it is read as a stream, so that
+        this is seen.
+        """
+        call = self._call
+        if isinstance(answer, AssembledAnswer):
+            if answer.begun and self._record.sent < MOST_BREAKS:
+                self._tries = 0
+            return
+        lost_again = failure is Failure.LOST and self._tries > 1
+        if lost_again and call.surface.streams and not (call.stream or call.served.assemble):
+            self._call = structs.replace(call, served=replace(call.served, assemble=True))
+            self._body = body_for_engine(self._call, self._asked)
 
     def _again(self, upstream: Upstream) -> None:
         """A kept connection was closed: the same on a new one, as if nothing had been sent."""

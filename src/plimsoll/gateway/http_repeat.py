@@ -67,7 +67,7 @@ class RepeatReader(RequestReader):
     def __init__(self, sink: RequestSink, settings: GatewaySettings) -> None:
         super().__init__(sink, settings)
         self._known: KnownHead | None = None
-        self._fields: dict[str, object] = {}  # what the known head says
+        self._like = self._request  # the request that had the known head
         self._chances = CHANCES
 
     def feed(self, data: bytes) -> bool:
@@ -92,18 +92,14 @@ class RepeatReader(RequestReader):
         self._chances -= 1
         if request.length and request.keep_alive and not request.http10:
             self._known = known_head(data, request.method + b" ", request.length)
-            said = vars(request).items()
-            self._fields = {name: value for name, value in said if name not in ("body", "caller")}
+            self._like = request.with_body(b"")
 
     def _deliver(self, body: bytes) -> None:
         """Tell the sink what the parser would have told it."""
-        request = Request()
-        request.__dict__.update(self._fields)
-        request.length = len(body)
-        request.body = body
+        request = self._like.with_body(body)
         sink = self._sink
         self.reading = self._head_done = True
         sink.head_read(request)
-        sink.body_grew(request.length)
+        sink.body_grew(len(body))
         self.reading = False
         sink.request_read(request)

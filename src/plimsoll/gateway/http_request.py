@@ -67,6 +67,29 @@ class Request:
     chunked = False
     hosts = 0
 
+    def with_body(self, body: bytes) -> Request:
+        """A request with the same head, but for the length, and another body."""
+        other = Request()
+        other.method = self.method
+        other.target = self.target
+        other.http10 = self.http10
+        other.keep_alive = self.keep_alive
+        other.request_id = self.request_id
+        other.authorization = self.authorization
+        other.api_key = self.api_key
+        other.sessions = self.sessions
+        other.trace = self.trace
+        other.expects = self.expects
+        other.has_body = self.has_body
+        other.content_type = self.content_type
+        other.content_encoding = self.content_encoding
+        other.chunked = self.chunked
+        other.hosts = self.hosts
+        other.sound = self.sound
+        other.length = len(body)
+        other.body = body
+        return other
+
     def take_host(self, value: bytes) -> None:
         """The `Host` header."""
         self.hosts += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plimsoll.gateway.answers import Usage
+from plimsoll.gateway.engine_json import Usage
 from plimsoll.gateway.surfaces import Call
 from plimsoll.policy.retry import Failure
 from plimsoll.telemetry.access_log import AccessLine, AccessLog, utc_now

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from time import monotonic
 
-from plimsoll.gateway.answers import Answer, Usage
+from plimsoll.gateway.answers import Answer
 from plimsoll.gateway.carrying import Carrying
 from plimsoll.gateway.continuation import UnsoundError
+from plimsoll.gateway.engine_json import Usage
 from plimsoll.gateway.errors import Refused
 from plimsoll.gateway.events import DONE
 from plimsoll.gateway.one_try import OneTry

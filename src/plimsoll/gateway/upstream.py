@@ -9,6 +9,7 @@ from time import monotonic
 from typing import cast
 
 import httptools
+from mypy_extensions import mypyc_attr
 
 from plimsoll.gateway.http_answer import Head, Receiver
 from plimsoll.gateway.http_repeat import CHANCES, KnownHead, known_head
@@ -300,6 +301,7 @@ class Opening:
 Ready = Callable[[UpstreamConnection | None, str], None]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Pool:
     """The connections to all replicas. What is given back is used again, the latest first.
 

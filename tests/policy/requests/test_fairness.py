@@ -198,6 +198,7 @@ def test_what_starts_without_waiting_is_charged_from_the_level_of_the_others() -
     assert flow.counter >= 19 * 1000 + 1000
 
 
+@pytest.mark.interpreted
 def test_prompt_tokens_that_a_replica_holds_cost_a_tenth() -> None:
     m = machine(places=1)
     place = m.place()

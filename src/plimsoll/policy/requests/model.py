@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from plimsoll.policy.requests.health import Health, HealthPolicy, Record
 from plimsoll.policy.requests.pace import Pace
 from plimsoll.policy.requests.queue import Line
@@ -19,7 +17,7 @@ from plimsoll.policy.retry import Failure
 from plimsoll.policy.routing.protocol import Router
 
 
-class Claim(msgspec.Struct, eq=False):
+class Claim:
     """What a ticket was counted with where it holds a place, so that the same is taken back.
 
     model    that counts it
@@ -34,16 +32,34 @@ class Claim(msgspec.Struct, eq=False):
     paid     what is charged, over the weight of the tenant
     """
 
-    model: Model
-    router: Router
-    record: Record
-    flow: Flow
-    prefill: int
-    context: int
-    tokens: int
-    charged: float
-    answer: float
-    paid: float
+    __slots__ = (
+        "answer", "charged", "context", "flow", "model", "paid", "prefill", "record", "router",
+        "tokens",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0917 -- made once per request, where names cost
+        self,
+        model: Model,
+        router: Router,
+        record: Record,
+        flow: Flow,
+        prefill: int,
+        context: int,
+        tokens: int,
+        charged: float,
+        answer: float,
+        paid: float,
+    ) -> None:
+        self.model = model
+        self.router = router
+        self.record = record
+        self.flow = flow
+        self.prefill = prefill
+        self.context = context
+        self.tokens = tokens
+        self.charged = charged
+        self.answer = answer
+        self.paid = paid
 
 
 class Waiting:
@@ -131,7 +147,7 @@ class Model:
             flow.counter = shares.level
         answer = flow.expected
         if 0 < ticket.answer < answer:
-            answer = ticket.answer
+            answer = float(ticket.answer)
         charged = prefill + CACHED * cached
         paid = (charged + ANSWER * answer) / flow.weight
         flow.counter += paid
@@ -167,7 +183,7 @@ class Model:
     def overrun(self, claim: Claim, tokens: int) -> None:
         """The answer has more tokens than were charged: charge twice as many."""
         more = tokens - claim.tokens
-        claim.answer = tokens + more
+        claim.answer = float(tokens + more)
         self._settle(claim, claim.charged + ANSWER * 2 * more)
 
     def release(self, ticket: Ticket, claim: Claim, now: float, *, failed: bool = False) -> None:

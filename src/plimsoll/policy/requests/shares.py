@@ -52,7 +52,7 @@ class Flow:
     size       bytes that wait
     in_flight  tickets that hold a place
     expected   tokens of its next answer
-    entry      its valid one in the heap of those who wait
+    entry      number of its valid one in the heap of those who wait; 0: none
     """
 
     __slots__ = (
@@ -70,7 +70,7 @@ class Flow:
         self.queued = 0
         self.size = 0
         self.in_flight = 0
-        self.entry: _Entry | None = None
+        self.entry = 0
 
     def learn(self, tokens: int) -> None:
         """An answer ended with so many tokens."""
@@ -113,7 +113,7 @@ class Shares:
         self.flows: dict[str, Flow] = {}
         self._heap: list[_Entry] = []
         self._heavy: list[_Entry] | None = None  # the largest share of the queue first
-        self._number = count()
+        self._number = count(1)
         self._weights = 0  # of the tenants that wait
         self._most = _IDLE
 
@@ -153,7 +153,7 @@ class Shares:
         flow.size += wait.size
         self.queued += 1
         self.size += wait.size
-        if flow.entry is None:
+        if not flow.entry:
             self._push(flow)
         if self._heavy is not None:
             half = 2 * self.queued < limits.requests and 2 * self.size < limits.bytes
@@ -189,21 +189,20 @@ class Shares:
         while True:
             entry = heap[0]
             flow = entry[3]
-            if entry is not flow.entry:
+            if entry[2] != flow.entry:
                 heappop(heap)
             elif not flow.queued:
-                flow.entry = None
+                flow.entry = 0
                 heappop(heap)
             elif entry[0] < flow.counter:  # it was charged since
-                flow.entry = self._entry(flow)
-                heapreplace(heap, flow.entry)
+                heapreplace(heap, self._entry(flow))
             else:
                 return flow
 
     def charge(self, flow: Flow, tokens: float) -> None:
         """A tenant's tokens, over its weight; below 0 they are given back."""
         flow.counter += tokens
-        if tokens < 0.0 and flow.entry is not None:
+        if tokens < 0.0 and flow.entry:
             self._push(flow)
 
     def heaviest(self, limits: QueueLimits) -> Flow:
@@ -239,11 +238,11 @@ class Shares:
 
     def _entry(self, flow: Flow) -> _Entry:
         # Of equal counters the one goes first that has less running.
-        return (flow.counter, flow.in_flight / flow.weight, next(self._number), flow)
+        flow.entry = number = next(self._number)
+        return (flow.counter, flow.in_flight / flow.weight, number, flow)
 
     def _push(self, flow: Flow) -> None:
-        flow.entry = self._entry(flow)
-        heappush(self._heap, flow.entry)
+        heappush(self._heap, self._entry(flow))
         if len(self._heap) > 2 * len(self.flows) + 64:
             self._tidy()
 
@@ -251,11 +250,11 @@ class Shares:
         kept: list[_Entry] = []
         for entry in self._heap:
             flow = entry[3]
-            if entry is not flow.entry:
+            if entry[2] != flow.entry:
                 continue
             if flow.queued:
                 kept.append(entry)
             else:
-                flow.entry = None
+                flow.entry = 0
         heapify(kept)
         self._heap = kept
