@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from contextlib import ExitStack
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from benchmarks.failover.vllm_servers import Reserve
 from plimsoll.engines import ENGINES
 from plimsoll.gateway import Served, Upstream
 from tests.gateway.engine import RealEngine
-from tests.vllm_server import processor_placement, serve_vllm
 
 PARALLEL = 16
 _LETTERS = [*range(64, 90), 220]  # a to z and the space, in the vocabulary of the tiny model
@@ -26,7 +23,7 @@ class Replica(Protocol):
         ...
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL for every process of it."""
         ...
 
 
@@ -49,32 +46,22 @@ class LlamaCppReplica:
 
 
 class VllmReplica:
-    """vLLM with a tiny Llama of random weights.
+    """vLLM on processors; each start takes a server out of a reserve."""
 
-    weights  its folder
-    scratch  folder for logs and caches
-    """
-
-    def __init__(self, name: str, weights: Path, scratch: Path) -> None:
+    def __init__(self, name: str, reserve: Reserve) -> None:
         self._name = name
-        self._weights = weights
-        self._scratch = scratch / name
-        self._scratch.mkdir()
-        self._stack = ExitStack()
+        self._reserve = reserve
 
     def start(self) -> Upstream:
         """See the protocol."""
-        place = processor_placement("demo", parallel=PARALLEL)
-        self._server = self._stack.enter_context(
-            serve_vllm(self._weights, self._scratch, place=place)
+        self._server = self._reserve.take()
+        return Upstream(
+            replica=self._name, host="127.0.0.1", port=self._server.port, capacity=PARALLEL
         )
-        port = int(self._server.url.rsplit(":", 1)[1])
-        return Upstream(replica=self._name, host="127.0.0.1", port=port, capacity=PARALLEL)
 
     def kill(self) -> None:
         """See the protocol."""
-        os.killpg(self._server.process.pid, signal.SIGKILL)
-        self._stack.close()
+        self._server.kill()
 
 
 def served(engine: str) -> Served:

@@ -32,7 +32,8 @@ _FEW = 8  # connections of the load whose latency is compared
 _RATE = 50.0  # requests per second of the low rate
 _FAST, _PACED = 64, 200  # streams at once
 _PACE = 10  # milliseconds between the chunks of a paced stream
-_PATIENCE = 60.0  # seconds until a server must serve
+_PATIENCE = 60.0  # seconds until a server must serve, and until it is quiet again
+_QUIET = 0.1  # share of a core below which a server has ended what callers left behind
 
 Row = dict[str, float]
 
@@ -66,14 +67,31 @@ class Bench:
             self.row["loaded_mib"] = self._tree.pss_mib()
         self._slow()
 
-    def _spent(self, work: Callable[[], load.Counted]) -> tuple[load.Counted, float]:
+    def _spent(self, name: str, work: Callable[[], load.Counted]) -> tuple[load.Counted, float]:
         """What came back, and the seconds of CPU that the server spent on it."""
+        self._settle(name)
         before = self._tree.cpu_seconds() if self._tree is not None else 0.0
         counted = work()
         after = self._tree.cpu_seconds() if self._tree is not None else 0.0
         if counted.errors or not counted.answers:
-            raise WrongError(f"{counted.errors} wrong answers, {counted.answers} right ones")
+            raise WrongError(
+                f"{counted.errors} wrong answers, {counted.answers} right ones ({name})"
+            )
         return counted, after - before
+
+    def _settle(self, name: str) -> None:
+        """Wait until the requests whose callers left at the end of a load are done with.
+
+        LiteLLM works on them for ten seconds, in which another load would get no answer.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        share = 1.0
+        while self._tree is not None and share > _QUIET:
+            if time.monotonic() > deadline:
+                raise WrongError(f"still busy {_PATIENCE:.0f} s after the load before ({name})")
+            before = self._tree.cpu_seconds()
+            time.sleep(0.25)
+            share = (self._tree.cpu_seconds() - before) / 0.25
 
     def _idle(self) -> None:
         if self._tree is not None:
@@ -87,20 +105,23 @@ class Bench:
 
     def _whole(self, connections: int) -> None:
         self._wrk(connections, 1.0)
-        counted, cpu = self._spent(lambda: self._wrk(connections, self._seconds))
+        counted, cpu = self._spent(
+            f"{connections} connections", lambda: self._wrk(connections, self._seconds)
+        )
         self.row[f"cpu_us_{connections}"] = cpu * 1e6 / counted.answers
         self.row[f"per_second_{connections}"] = counted.answers / counted.seconds
 
     def _few(self) -> None:
-        counted, _ = self._spent(lambda: self._wrk(_FEW, self._seconds))
+        counted, _ = self._spent(f"{_FEW} connections", lambda: self._wrk(_FEW, self._seconds))
         p50, p99 = counted.delays
         self.row["few_p50_ms"], self.row["few_p99_ms"] = p50 * 1e3, p99 * 1e3
 
     def _slow(self) -> None:
         counted, cpu = self._spent(
+            f"{_RATE:.0f} per second",
             lambda: uvloop.run(
                 load.fixed_rate(self._port, per_second=_RATE, seconds=2 * self._seconds)
-            )
+            ),
         )
         self.row["slow_p50_ms"] = counted.quantile(0.5) * 1e3
         self.row["slow_p99_ms"] = counted.quantile(0.99) * 1e3
@@ -115,7 +136,7 @@ class Bench:
                 )
             )  # fmt: skip
 
-        counted, cpu = self._spent(work)
+        counted, cpu = self._spent(f"{word} streams", work)
         self.row[f"{word}_us"] = cpu * 1e6 / counted.chunks
         self.row[f"{word}_per_second"] = counted.chunks / counted.seconds
         self.row[f"{word}_first_p99_ms"] = counted.quantile(0.99) * 1e3

@@ -147,6 +147,57 @@ def test_a_stream_may_break_off_again_and_again() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("is_chat", [True, False])
+@pytest.mark.parametrize("breaks", [3, 15])
+def test_a_stream_may_break_off_where_it_says_again_what_its_caller_has(
+    breaks: int, *, is_chat: bool
+) -> None:
+    body = body_of(is_chat=is_chat, max_tokens=40)
+
+    async def main() -> None:
+        handler = Arithmetic(9, *[5] * breaks)
+        assert read(await ask(handler, body)) == undisturbed(body)
+        assert len(handler.asked) == breaks + 2
+
+    run(main)
+
+
+def test_an_answer_that_is_not_streamed_is_read_as_a_stream_once_two_replicas_were_lost() -> None:
+    body = {
+        "model": "chat",
+        "temperature": 0,
+        "max_tokens": 25,
+        "messages": [{"role": "user", "content": "hello"}],
+    }
+    streamed: list[bool] = []
+
+    async def handler(asked: Asked) -> None:
+        streamed.append(bool(asked.json.get("stream")))
+        if not streamed[-1]:
+            await die(asked)
+            return
+        await asked.stream_head()
+        last = len(streamed) == 7
+        for event in Engine().events(asked.body, WIDTHS)[: None if last else 4]:
+            await asked.chunk(event)
+        if not last:
+            await asyncio.sleep(0.01)  # what was sent arrives before the connection is reset
+            await die(asked)
+        await asked.end()
+
+    async def main() -> None:
+        engines = (StubEngine(handler=handler), StubEngine("chat-1", handler=handler))
+        settings = GatewaySettings(suspect_seconds=0.01)
+        async with rig(*engines, settings=settings, served=MODEL) as the:
+            reply = await the.ask(post(body))
+        assert reply.status == 200
+        told = json.loads(reply.body)["choices"][0]["message"]["content"]
+        assert told == undisturbed({**body, "stream": True}).text
+        assert streamed == [False, False, True, True, True, True, True]
+
+    run(main)
+
+
 def test_the_next_engine_is_given_the_text_and_only_the_tokens_that_are_left() -> None:
     body = body_of(max_tokens=40, seed=5, temperature=1)
 
