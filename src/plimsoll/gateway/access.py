@@ -9,15 +9,15 @@ from calendar import timegm
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Protocol
+from typing import Final, Protocol
 
 from plimsoll.fleet import Fleet, Tenant
 from plimsoll.fleet.tenants import Key
 from plimsoll.gateway.errors import Refused
 
-_LONGEST = 1024  # bytes of a key; longer ones are not worth a sum
-_BEARER = b"bearer "
-EVERYTHING = "*"
+_LONGEST: Final = 1024  # bytes of a key; longer ones are not worth a sum
+_BEARER: Final = b"bearer "
+EVERYTHING: Final = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ TryFailed; garbage never becomes a success.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -33,8 +33,8 @@ from plimsoll.policy.retry import Failure
 from plimsoll.providers.server_events import payloads
 from plimsoll.units import size
 
-_LONGEST = 2000  # characters of an engine's own message that are passed on
-_EVENTS = b"text/event-stream"
+_LONGEST: Final = 2000  # characters of an engine's own message that are passed on
+_EVENTS: Final = b"text/event-stream"
 _SHORT = len(DONE) + 2  # bytes of `[DONE]`, however its lines end
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from msgspec import MsgspecError, ValidationError, convert
 
@@ -29,8 +30,8 @@ from plimsoll.policy.requests.types import Served
 from plimsoll.policy.retry import MOST_BREAKS
 from plimsoll.units import MIB
 
-_MOST_KEPT = 8 * MIB  # of one stream
-_MOST_IN_ALL = 256 * MIB
+_MOST_KEPT: Final = 8 * MIB  # of one stream
+_MOST_IN_ALL: Final = 256 * MIB
 _NOTHING = Resumption(drop={}, exact=True)
 _UNREADABLE = (MsgspecError, UnicodeError, TypeError, OverflowError, RecursionError)
 """What JSON of an odd shape may raise that is read or written."""

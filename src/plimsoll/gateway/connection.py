@@ -7,7 +7,7 @@ import os
 import socket
 from collections import deque
 from time import monotonic
-from typing import cast
+from typing import Final, cast
 
 from mypy_extensions import mypyc_attr
 
@@ -17,8 +17,8 @@ from plimsoll.gateway.http_repeat import RepeatReader
 from plimsoll.gateway.http_request import Request
 from plimsoll.gateway.service import Service, Work
 
-_HIGH_WATER = 64 * 1024  # bytes for a slow client, after which its engine is slowed down too
-_MOST_DISCARDED = 64 * 1024 * 1024
+_HIGH_WATER: Final = 64 * 1024  # bytes for a slow client, after which its engine is slowed down too
+_MOST_DISCARDED: Final = 64 * 1024 * 1024
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

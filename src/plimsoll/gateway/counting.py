@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from math import inf
 from time import monotonic
+from typing import Final
 
 import msgspec
 
@@ -24,7 +25,7 @@ from plimsoll.gateway.token_question import Question, question_body
 from plimsoll.policy.requests.types import Place, Reason, Ticket, Upstream
 from plimsoll.policy.retry import Failure
 
-_PATIENCE = 10.0  # seconds for an engine to count; it has nothing to compute
+_PATIENCE: Final = 10.0  # seconds for an engine to count; it has nothing to compute
 _encode = msgspec.json.Encoder().encode
 
 

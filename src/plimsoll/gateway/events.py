@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from plimsoll.gateway.engine_json import decode_event
 from plimsoll.providers.server_events import BOUNDARY, payloads
 
-DONE = b"data: [DONE]\n\n"
+DONE: Final = b"data: [DONE]\n\n"
 _DONE = re.compile(rb"^data: ?\[DONE\](?:\r\n\r\n|\n\n|\r\r)", re.MULTILINE)
 _RETURN = 0x0D  # one byte is found much faster than bytes of length one
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":", b"error:")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 from time import monotonic
+from typing import Final
 
 from msgspec import structs
 
@@ -38,8 +39,8 @@ from plimsoll.policy.requests.types import Reason, Ticket, Upstream
 from plimsoll.policy.retry import MOST_BREAKS, Failure
 from plimsoll.units import duration
 
-_MOST_TOKENS = 1 << 24  # of an answer that an engine is believed
-CLIENT_LEFT = 499
+_MOST_TOKENS: Final = 1 << 24  # of an answer that an engine is believed
+CLIENT_LEFT: Final = 499
 """Status in metrics and logs of a request whose caller left; never sent."""
 
 
@@ -50,6 +51,9 @@ class Exchange(Resuming):
         self, means: Means, client: Client, request: Request, request_id: bytes, call: Call
     ) -> None:
         super().__init__(means, client, request, request_id)
+        # Not on the class: compiled, an attribute of a type that is not would have no value.
+        self._answer = None
+        self._last = None
         self._call = call
         self._path = call.surface.engine_path
         self._asked = request.body

@@ -9,15 +9,16 @@ is parsed. No I/O.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from plimsoll.gateway.http_request import Request, RequestReader, RequestSink
 from plimsoll.gateway.settings import GatewaySettings
 
-CHANCES = 4
+CHANCES: Final = 4
 """Heads that a connection remembers in a row of which none comes again; then no more."""
 
-_LONGEST = 4096  # bytes of a head that is remembered, for every connection has one
-_DIGITS = 19
+_LONGEST: Final = 4096  # bytes of a head that is remembered, for every connection has one
+_DIGITS: Final = 19
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,19})[ \t]*\r\n", re.IGNORECASE)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from math import ceil
+from typing import Final
 
 from plimsoll.gateway.errors import TABLE, Refused, error_body
 from plimsoll.gateway.http_request import Request
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-LAST_CHUNK = b"0\r\n\r\n"
-JSON = b"application/json"
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+JSON: Final = b"application/json"
 
 _STATUSES = {HTTPStatus.OK, *(row.status for row in TABLE.values())}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Protocol
+from typing import Final, Protocol
 
 import httptools
 
@@ -19,9 +19,9 @@ from plimsoll.units import size
 _HOST = re.compile(rb"[A-Za-z0-9._~\-\[\]:%]{0,255}")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 _METHODS_WITHOUT_BODY = frozenset({b"GET", b"HEAD", b"OPTIONS", b"DELETE"})
-_DIGITS = 19  # of a length; thousands of zeros before one are a number, but no honest one
-_LONGEST_SESSION = 256  # bytes; a longer name of a conversation is left out
-_CHUNK_OVERHEAD = 8  # bytes on the wire per byte of body: a chunk of one byte takes six
+_DIGITS: Final = 19  # of a length; thousands of zeros before one are a number, but no honest one
+_LONGEST_SESSION: Final = 256  # bytes; a longer name of a conversation is left out
+_CHUNK_OVERHEAD: Final = 8  # bytes on the wire per byte of body: a chunk of one byte takes six
 
 
 class Request:

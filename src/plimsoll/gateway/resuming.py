@@ -22,9 +22,9 @@ class Resuming(OneTry):
 
     _call: Call
     _ticket: Ticket
-    _last: Refused | None = None  # what the last failed try would tell the caller
+    _last: Refused | None  # what the last failed try would tell the caller
     _carrying: Carrying | None = None
-    _answer: Answer | None = None
+    _answer: Answer | None
 
     def _say(self, events: bytes) -> bool:
         """Have the caller get events; False when that ended the exchange."""

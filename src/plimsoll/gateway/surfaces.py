@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
@@ -36,13 +37,13 @@ from plimsoll.providers.anthropic import AnthropicCount, AnthropicMessages
 from plimsoll.providers.protocol import Translation, UnspeakableError
 from plimsoll.providers.responses import OpenAIResponses
 
-_LISTED = 50  # names in a message
-_COMPARED = 100  # names that a wrong one is compared with, each in up to 40 us
-_SHOWN = 80  # characters of a caller's own word in a message
-_DENSE = 3  # bytes of a prompt per token, fewer than which hardly any text has
-_LONG = 16 * 1024  # bytes of a prompt from which on it is looked through for pictures
+_LISTED: Final = 50  # names in a message
+_COMPARED: Final = 100  # names that a wrong one is compared with, each in up to 40 us
+_SHOWN: Final = 80  # characters of a caller's own word in a message
+_DENSE: Final = 3  # bytes of a prompt per token, fewer than which hardly any text has
+_LONG: Final = 16 * 1024  # bytes of a prompt from which on it is looked through for pictures
 _PICTURE = re.compile(rb'"data:[a-z]+/[^"]{256,}"')
-_PICTURE_BYTES = 4096  # of text that a picture's tokens amount to, whatever its size
+_PICTURE_BYTES: Final = 4096  # of text that a picture's tokens amount to, whatever its size
 _CHAT_TASKS = frozenset({"chat"})
 
 
@@ -72,7 +73,7 @@ class Surface:
     counts: bool = False
 
 
-_CHAT_PATH = b"/v1/chat/completions"
+_CHAT_PATH: Final = b"/v1/chat/completions"
 _CHAT = decoder(Chat)
 
 CHAT = Surface(

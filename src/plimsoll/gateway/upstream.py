@@ -6,7 +6,7 @@ import asyncio
 import select
 from collections.abc import Callable
 from time import monotonic
-from typing import cast
+from typing import Final, cast
 
 import httptools
 from mypy_extensions import mypyc_attr
@@ -19,8 +19,8 @@ from plimsoll.units import KIB
 
 __all__ = ["Head", "Kept", "Opening", "Pool", "Receiver", "UpstreamConnection"]
 
-_MAX_HEAD = 64 * KIB
-_DIGITS = 19  # of a length
+_MAX_HEAD: Final = 64 * KIB
+_DIGITS: Final = 19  # of a length
 _VERSIONS = ("1.1", "1.0")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -37,7 +37,7 @@ SECONDS = (
 )  # fmt: skip
 """Bucket bounds of every duration, in seconds."""
 
-_MODELS = 50  # whose numbers are gathered at once
+_MODELS: Final = 50  # whose numbers are gathered at once
 
 R = TypeVar("R")
 _BOUNDS = (*map(str, SECONDS), "+Inf")

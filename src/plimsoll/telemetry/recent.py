@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 import msgspec
 
-KEPT = 2000  # requests, a third of a KiB each
+KEPT: Final = 2000  # requests, a third of a KiB each
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True, gc=False):

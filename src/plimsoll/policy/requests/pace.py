@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from math import exp
+from typing import Final
 
-_MEMORY = 30.0  # seconds over which ends are averaged
-_LOOK = 1.0  # seconds between two looks at what ended
-_LEARNS = 0.3  # weight of the newest start in the expectation of the next
-_LONGEST_START = 3600.0  # seconds; what took longer came for another reason
-_LONGEST = 60.0  # seconds of a Retry-After where a model names no other bound
+_MEMORY: Final = 30.0  # seconds over which ends are averaged
+_LOOK: Final = 1.0  # seconds between two looks at what ended
+_LEARNS: Final = 0.3  # weight of the newest start in the expectation of the next
+_LONGEST_START: Final = 3600.0  # seconds; what took longer came for another reason
+_LONGEST: Final = 60.0  # seconds of a Retry-After where a model names no other bound
 
 
 class Pace:

@@ -11,11 +11,12 @@ from bisect import insort
 from collections import deque
 from heapq import heapify, heappop, heappush
 from itertools import count
+from typing import Final
 
 from plimsoll.policy.requests.shares import Flow, Shares, Wait
 from plimsoll.policy.requests.types import QueueLimits, Ticket
 
-_PRIORITIES = 64  # above so many, those that nobody uses are forgotten
+_PRIORITIES: Final = 64  # above so many, those that nobody uses are forgotten
 
 
 class Line:

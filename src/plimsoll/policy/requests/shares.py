@@ -13,18 +13,18 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 from operator import attrgetter
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from plimsoll.policy.requests.types import QueueLimits, Ticket
 
-CACHED = 0.1
+CACHED: Final = 0.1
 """Charge for a prompt token that its replica holds already; one that it must read is 1."""
-ANSWER = 2.0
+ANSWER: Final = 2.0
 """Charge for a token of the answer: it takes longer than one of the prompt."""
-FIRST_GUESS = 128.0
+FIRST_GUESS: Final = 128.0
 """Tokens of an answer as long as none has been seen."""
-_LEARNS = 0.1  # weight of the newest answer in the expectation of the next
-_IDLE = 256  # tenants with nothing waiting or running that are remembered
+_LEARNS: Final = 0.1  # weight of the newest answer in the expectation of the next
+_IDLE: Final = 256  # tenants with nothing waiting or running that are remembered
 
 
 class Wait:

@@ -8,8 +8,6 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-import msgspec
-
 from plimsoll.facts.engines import Counter
 from plimsoll.policy.route import Report, limit, others
 
@@ -175,28 +173,7 @@ class Do(StrEnum):
     WAKE = "wake"  # somebody waits for a model without replicas
 
 
-class Instruction(NamedTuple):
-    """One thing to be done by whoever runs the machine.
-
-    do           what
-    ticket       for which request
-    reason       of a refusal
-    retry_after  seconds after which it may be worth asking again; 0: no word
-    model        to be woken; the ticket may wait for another meanwhile
-    """
-
-    do: Do
-    ticket: Ticket
-    reason: Reason | None = None
-    retry_after: float = 0.0
-    model: str = ""
-
-
-Instructions = Sequence[Instruction]
-NOTHING: Instructions = ()
-
-
-class Ticket(msgspec.Struct, eq=False):
+class Ticket:
     """One request's claim on one model: it waits, or holds a place, or is over.
 
     What whoever runs the machine says:
@@ -224,23 +201,67 @@ class Ticket(msgspec.Struct, eq=False):
     line         the machine's own: where it waits, and what it was charged
     """
 
-    owner: Any
-    model: str
-    deadline: float
-    request_id: str | bytes = ""
-    tenant: str = ""
-    weight: int = 1
-    priority: int = 0
-    prompt: int = 0
-    answer: int = 0
-    size: int = 0
-    blocks: Sequence[int] = ()
-    session: str = ""
-    fallbacks: tuple[str, ...] = ()
-    place: Place | None = None
-    tried: tuple[Place, ...] = ()
-    cached: int = 0
-    tokens: int = 0
-    began: bool = False
-    over: bool = False
-    line: object = None
+    __slots__ = (
+        "answer", "began", "blocks", "cached", "deadline", "fallbacks", "line", "model", "over",
+        "owner", "place", "priority", "prompt", "request_id", "session", "size", "tenant", "tokens",
+        "tried", "weight",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        owner: Any,
+        model: str,
+        *,
+        deadline: float,
+        request_id: str | bytes = "",
+        tenant: str = "",
+        weight: int = 1,
+        priority: int = 0,
+        prompt: int = 0,
+        answer: int = 0,
+        size: int = 0,
+        blocks: Sequence[int] = (),
+        session: str = "",
+        fallbacks: tuple[str, ...] = (),
+    ) -> None:
+        self.owner = owner
+        self.model = model
+        self.deadline = deadline
+        self.request_id = request_id
+        self.tenant = tenant
+        self.weight = weight
+        self.priority = priority
+        self.prompt = prompt
+        self.answer = answer
+        self.size = size
+        self.blocks = blocks
+        self.session = session
+        self.fallbacks = fallbacks
+        self.place: Place | None = None
+        self.tried: tuple[Place, ...] = ()
+        self.cached = 0
+        self.tokens = 0
+        self.began = False
+        self.over = False
+        self.line: object = None
+
+
+class Instruction(NamedTuple):
+    """One thing to be done by whoever runs the machine.
+
+    do           what
+    ticket       for which request
+    reason       of a refusal
+    retry_after  seconds after which it may be worth asking again; 0: no word
+    model        to be woken; the ticket may wait for another meanwhile
+    """
+
+    do: Do
+    ticket: Ticket
+    reason: Reason | None = None
+    retry_after: float = 0.0
+    model: str = ""
+
+
+Instructions = Sequence[Instruction]
+NOTHING: Instructions = ()

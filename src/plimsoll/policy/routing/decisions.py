@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from plimsoll.policy.routing.protocol import Candidate, Explanation
 
-KEPT = 2_000
+KEPT: Final = 2_000
 """Decisions remembered per model."""
 
-SHOWN = 8
+SHOWN: Final = 8
 """Replicas remembered per decision."""
 
 Note = TypeVar("Note")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-_KEPT = 0.003  # weight of a new sample of how often requests come
-_LONG = 10.0  # seconds between two of them, at most: a night is no measurement
-_SHORT = 1e-3  # seconds between two requests of one place, at least
-_BUSY = 0.95  # share of places that read, at most
-_SOON = 0.5  # of the average queue: who finds a place empty does not find it so for long
+from typing import Final
+
+_KEPT: Final = 0.003  # weight of a new sample of how often requests come
+_LONG: Final = 10.0  # seconds between two of them, at most: a night is no measurement
+_SHORT: Final = 1e-3  # seconds between two requests of one place, at least
+_BUSY: Final = 0.95  # share of places that read, at most
+_SOON: Final = 0.5  # of the average queue: who finds a place empty does not find it so for long
 
 
 class Delay:

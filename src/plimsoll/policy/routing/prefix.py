@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from itertools import compress, islice
 from math import inf
+from typing import Final
 
 from plimsoll.policy.requests.types import Place, Ticket
 from plimsoll.policy.routing.delay import Delay
@@ -24,12 +25,12 @@ from plimsoll.policy.routing.rate import ReadingTime
 from plimsoll.policy.routing.seats import Seat, Seats, before, chosen_by, first, key_of, slots_in
 from plimsoll.policy.routing.weights import Weights
 
-_GRAIN = 0.005  # seconds: idle places whose costs differ by less are alike
-_OFTEN = 0.01  # seconds between two measurements: more of them would only cost
-_LATE = 0.1  # of what a late place has to read and has spent: how much longer it takes
-_TOKENS = 400_000  # that a KV cache is taken to hold where nobody says
-_FEW = 24  # places that are looked at one by one
-_PAGE = 512  # tokens of answers that are counted together
+_GRAIN: Final = 0.005  # seconds: idle places whose costs differ by less are alike
+_OFTEN: Final = 0.01  # seconds between two measurements: more of them would only cost
+_LATE: Final = 0.1  # of what a late place has to read and has spent: how much longer it takes
+_TOKENS: Final = 400_000  # that a KV cache is taken to hold where nobody says
+_FEW: Final = 24  # places that are looked at one by one
+_PAGE: Final = 512  # tokens of answers that are counted together
 
 
 class PrefixRouter:

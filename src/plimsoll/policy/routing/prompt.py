@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from itertools import accumulate
+from typing import Final
 from zlib import crc32
 
-BYTES_PER_TOKEN = 4
+BYTES_PER_TOKEN: Final = 4
 """Bytes of prompt text that one token stands for, where nobody counted them."""
 
 BLOCK_BYTES: tuple[int, ...] = tuple(512 << group for group in range(8) for _ in range(8))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-_KEPT = 0.995  # weight that a sample keeps when the next one comes
-_STEADY = 24.0  # samples, weighed, before more than one number is told from them
+from typing import Final
+
+_KEPT: Final = 0.995  # weight that a sample keeps when the next one comes
+_STEADY: Final = 24.0  # samples, weighed, before more than one number is told from them
 
 
 class ReadingTime:

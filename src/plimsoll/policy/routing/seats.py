@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import inf
+from typing import Final
 from zlib import crc32
 
 from plimsoll.policy.requests.types import Place, Ticket
 from plimsoll.policy.routing.index import Shelf
 
-_CROWD = 24  # seats that are ranked one by one at most
+_CROWD: Final = 24  # seats that are ranked one by one at most
 
 
 class Seat:

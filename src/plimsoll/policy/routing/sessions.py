@@ -7,15 +7,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Final
 from zlib import crc32
 
 from plimsoll.policy.requests.types import Place, Ticket
 from plimsoll.policy.routing.load import LeastLoaded
 from plimsoll.policy.routing.seats import Seat
 
-_POINTS = 64  # of each place on the ring
-_MORE = 1.25  # times the average load that a place may have and still get new sessions
-_KEPT = 100_000  # sessions remembered
+_POINTS: Final = 64  # of each place on the ring
+_MORE: Final = 1.25  # times the average load that a place may have and still get new sessions
+_KEPT: Final = 100_000  # sessions remembered
 
 
 class SessionRouter(LeastLoaded):
