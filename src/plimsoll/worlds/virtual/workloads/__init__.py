@@ -1,0 +1,1 @@
+"""Traffic for a simulated fleet: traces as they are, changed, or made up; lazily, and seeded."""
