@@ -1,0 +1,1 @@
+"""What it costs to answer KEDA, and how soon it is answered, with a thousand ScaledObjects."""
