@@ -42,6 +42,12 @@ class Speed:
         steps = -(-tokens // self.budget)
         return steps * self.step + tokens * (self.token + self.attention * (before + tokens / 2))
 
+    def write(self, tokens: int, before: int) -> float:
+        """Seconds that so many tokens of an answer add to the steps in which they are written,
+        after a prompt of so many. The first token comes with the prompt's last.
+        """
+        return (tokens - 1) * (self.answer + self.context * (before + tokens / 2))
+
 
 QWEN3_32B = Speed(
     step=0.0055,

@@ -51,12 +51,15 @@ class Load:
     copies    of the trace, each with users of its own
     speed     of time
     hits      share of blocks that one cache of the same total size would have found
+    busy      share of the replicas' time that reading takes if they shared that cache, and
+              writing the answers; the steps themselves come on top
     """
 
     requests: Sequence[Request]
     copies: int
     speed: float
     hits: float
+    busy: float
 
 
 def main() -> int:
@@ -69,6 +72,10 @@ def main() -> int:
         help="share of the replicas' time that the prompts would take to read, if all of them "
         "shared one cache (default 0.8)",
     )  # fmt: skip
+    parser.add_argument(
+        "--answers", action="store_true",
+        help="count in the load what the answers take to write, too",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.replicas < 1:
@@ -77,7 +84,7 @@ def main() -> int:
         parser.error("--load must be above 0 and below 10")
     try:
         trace = read(arguments.trace)
-        found = score(trace, arguments.replicas, arguments.load)
+        found = score(trace, arguments.replicas, arguments.load, answers=arguments.answers)
     except (BadTraceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -88,26 +95,31 @@ def main() -> int:
     return 0
 
 
-def score(trace: Sequence[Request], replicas: int, load: float) -> dict[str, Any]:
-    """Every rule on one trace. Raises BadTraceError where no load can be made of it."""
+def score(
+    trace: Sequence[Request], replicas: int, load: float, *, answers: bool = False
+) -> dict[str, Any]:
+    """Every rule on one trace; `answers`: see `loaded`. Raises BadTraceError where no load can be
+    made of it.
+    """
     if len(trace) > MOST:
         _say(f"the first {MOST:,} of {len(trace):,} requests")
         trace = trace[:MOST]
-    full = loaded(trace, replicas, load)
+    full = loaded(trace, replicas, load, answers=answers)
     _say(
         f"{len(full.requests):,} requests over {full.requests[-1].at:,.0f} s: "
-        f"{full.copies} times the trace, {full.speed:.2f} times as fast"
+        f"{full.copies} times the trace, {full.speed:.2f} times as fast; with the answers, "
+        f"a load of {full.busy:.2f}"
     )
     rows = [
         _row(OURS, {}, _run(OURS, full, replicas, ours), full),
         _row(ROUND, {}, _run(ROUND, full, replicas, lambda _: RoundRobin()), full),
         _row(LEAST, {}, _run(LEAST, full, replicas, _least), full),
     ]
-    small = full if replicas <= TUNED_AT else loaded(trace, TUNED_AT, load)
+    small = full if replicas <= TUNED_AT else loaded(trace, TUNED_AT, load, answers=answers)
     for name, variants in grids(PEAK).items():
         best, outcome = _tuned(name, variants, full, small, replicas)
         rows.append(_row(name, best.parameters, outcome, full))
-    alone = loaded(unique(trace), replicas, load)
+    alone = loaded(unique(trace), replicas, load, answers=answers)
     rows_unique = [
         _row(OURS, {}, _run(f"{OURS}, nothing repeats", alone, replicas, ours), alone),
         _row(LEAST, {}, _run(f"{LEAST}, nothing repeats", alone, replicas, _least), alone),
@@ -115,6 +127,7 @@ def score(trace: Sequence[Request], replicas: int, load: float) -> dict[str, Any
     return {
         "replicas": replicas,
         "load": load,
+        "load_with_answers": full.busy,
         "requests": len(full.requests),
         "copies": full.copies,
         "speed": full.speed,
@@ -140,31 +153,43 @@ def _least(served: Served) -> LeastLoaded:
     return LeastLoaded(served.name)
 
 
-def loaded(trace: Sequence[Request], replicas: int, load: float) -> Load:
-    """More users, and time that runs faster, until the replicas have that much to read.
+def loaded(trace: Sequence[Request], replicas: int, load: float, *, answers: bool = False) -> Load:
+    """More users, and time that runs faster, until the replicas have that much to read, or to
+    read and to write.
 
     Raises BadTraceError where the trace has no length in time.
     """
     length = trace[-1].at
     if length <= 0.0:
         raise BadTraceError("every `timestamp` of the trace is the same, so it has no load")
-    wanted = load / _share(trace, replicas)[1]
+    _, reads, writes = _shares(trace, replicas)
+    wanted = load / (reads + writes if answers else reads)
     copies = max(1, min(round(wanted / FASTER), MOST // len(trace)))
     requests = scaled(trace, copies=copies, speed=1.0)
-    hits, share = _share(requests, replicas)
-    speed = load / share
+    hits, reads, writes = _shares(requests, replicas)
+    speed = load / (reads + writes if answers else reads)
     requests = [replace(each, at=each.at / speed) for each in requests]
-    return Load(requests=requests, copies=copies, speed=speed, hits=hits)
+    return Load(
+        requests=requests,
+        copies=copies,
+        speed=speed,
+        hits=hits,
+        busy=(reads + writes) * speed,
+    )
 
 
-def _share(requests: Sequence[Request], replicas: int) -> tuple[float, float]:
-    """Hit rate of one shared cache, and the share of all replicas' time to read the rest."""
+def _shares(requests: Sequence[Request], replicas: int) -> tuple[float, float, float]:
+    """Hit rate of one shared cache, and the shares of all replicas' time to read the rest and to
+    write the answers.
+    """
     hits, uncached = shared_lru(requests, replicas * QWEN3_32B.blocks)
-    seconds = sum(
+    reads = sum(
         QWEN3_32B.read(tokens, each.prompt - tokens)
         for tokens, each in zip(uncached, requests, strict=True)
     )
-    return hits, seconds / (replicas * requests[-1].at)
+    writes = sum(QWEN3_32B.write(each.answer, each.prompt) for each in requests)
+    time = replicas * requests[-1].at
+    return hits, reads / time, writes / time
 
 
 def _tuned(
@@ -229,7 +254,8 @@ def _claims(
 
 def _print(found: dict[str, Any]) -> None:
     print(
-        f"{found['replicas']} replicas, load {found['load']:g}, {found['requests']:,} requests; "
+        f"{found['replicas']} replicas, load {found['load']:g} "
+        f"({found['load_with_answers']:.2f} with the answers), {found['requests']:,} requests; "
         f"one shared cache would find {found['shared_lru_hit_rate']:.1%} of blocks\n"
     )
     print("| rule | hit rate | of shared | imbalance | TTFT p50, p99 s | decision p50, p99 us |")
