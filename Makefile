@@ -70,7 +70,8 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 
 # What the image holds: the same code with the path of a request compiled (docs/decisions/0011). Built
 # from a copy, because the build writes beside the sources, and a compiled file there would hide them.
-COMPILED := $(wildcard src/plimsoll/policy/*/*.py src/plimsoll/gateway/*.py src/plimsoll/telemetry/*.py)
+COMPILED := $(wildcard $(addprefix src/plimsoll/,policy/*/*.py gateway/*.py telemetry/*.py \
+  worlds/virtual/*.py worlds/virtual/engine/*.py))
 
 .venv-compiled/.compiler: Makefile pyproject.toml
 	@echo "Installing the compiler into .venv-compiled ..."

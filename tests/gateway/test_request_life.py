@@ -114,6 +114,7 @@ def test_only_breaks_of_replicas_that_were_reached_are_counted() -> None:
         it.broke()
 
 
+@pytest.mark.interpreted
 def test_what_all_streams_keep_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plimsoll.gateway.carrying._MOST_IN_ALL", 3 * len(event("A")))
     kept = Kept()

@@ -14,7 +14,10 @@ SITE = (
     ROOT / ".venv-compiled" / "lib"
     / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 )  # fmt: skip
-TESTED = ("tests/policy/requests", "tests/policy/routing", "tests/gateway", "tests/telemetry")
+TESTED = (
+    "tests/policy/requests", "tests/policy/routing", "tests/gateway", "tests/telemetry",
+    "tests/worlds/virtual",
+)  # fmt: skip
 
 
 def compiled() -> list[Path]:
@@ -38,7 +41,7 @@ def test_what_a_request_passes_is_compiled() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_compiled_code_passes_the_tests_of_policy_and_gateway() -> None:
+def test_compiled_code_passes_the_tests_of_policy_gateway_and_simulator() -> None:
     compiled()
     show = "import plimsoll.gateway.exchange as e; print(e.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(SITE)}

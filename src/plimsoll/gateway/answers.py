@@ -259,8 +259,8 @@ class AssembledAnswer:
             raise garbage(f"the engine's answer is over {size(self._limit)}")
         try:
             self._assembler.feed(data)
-        except EngineEventError as error:
-            raise engine_said(502, error.error) from error
+        except EngineEventError as told:
+            raise engine_said(502, told.error) from told
         except (ValueError, RecursionError) as error:
             raise garbage("the engine's stream has events of no known shape") from error
         return b""
