@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "up": "Serve a fleet on this machine",
     "check": "Check fleet files and name every problem",
     "plan": "Show what a fleet would run, where, and at what price",
+    "simulate": "Show what a fleet would do under a trace of requests",
     "explain": "Show why a model gets what it gets, or where a request went",
     "chat": "Talk to a model",
     "render": "Write a fleet's Kubernetes objects",
