@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from plimsoll.policy.scale import Floor, Limits, Notice, Observed, Signals
@@ -88,8 +88,14 @@ def test_the_answer_stays_between_min_and_max_and_is_never_negative(
         assert all(answer.reasons)
 
 
+MOMENT = Signals(
+    now=1.0, arrived=Arrived(seconds=1.0), observed=Observed(seconds=5e-324, output_tokens=1.0)
+)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @given(seen=looks())
+@example(seen=[MOMENT])  # hardly any time was seen, and something in it
 @settings(max_examples=25, deadline=None)
 def test_memory_comes_back_the_same_from_json(name: str, seen: list[Signals]) -> None:
     policy = POLICIES[name](WIDE)

@@ -273,9 +273,11 @@ def _corrected(signals: Signals, memory: Memory, capacity: Capacity) -> Memory:
     observed = signals.observed
     if observed is None or observed.seconds <= 0.0:
         return memory
-    found = capacity.replicas(observed.prompt_tokens, observed.output_tokens) / observed.seconds
-    weight = observed.seconds / (observed.seconds + _OBSERVED_OVER)
-    corrects = memory.corrects + weight * (found - memory.corrects)
+    # Work over the plan's, less what the last correction said of so long; a look that saw hardly
+    # any time weighs as little.
+    done = capacity.replicas(observed.prompt_tokens, observed.output_tokens)
+    change = done - observed.seconds * memory.corrects
+    corrects = memory.corrects + change / (observed.seconds + _OBSERVED_OVER)
     return msgspec.structs.replace(memory, corrects=min(max(corrects, 0.5), 2.0))
 
 
