@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from plimsoll.cli.files import read_fleet
@@ -162,6 +164,19 @@ def test_a_broken_line_of_a_trace_is_named(
     assert code == 2
     assert f"{file}:12" in err
     assert said in err
+
+
+def test_a_broken_trace_is_not_left_open(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = trace(tmp_path, seconds=10, rate=1)
+    file.write_text(file.read_text() + "2024-05-10 00:59:00.0,-5,5\n" * 3)
+    gc.disable()
+    try:
+        assert outcome(capsys, str(FLEET), "--trace", str(file))[0] == 2
+        assert str(file) not in [each.path for each in psutil.Process().open_files()]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

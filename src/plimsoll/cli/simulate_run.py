@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from math import inf
 
@@ -131,7 +132,8 @@ def run(
             if left < 0:
                 raise _Hopeless
 
-        outcome = simulate(simulated.setup, arrivals, seed=seed, minute=minute)
+        with closing(iter(arrivals)) as feed:  # it holds the trace's file open
+            outcome = simulate(simulated.setup, feed, seed=seed, minute=minute)
     (model,) = outcome.models
     count = max(1, arrivals.count)
     return Run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -84,7 +84,7 @@ class Fitting:
         self.first: float | None = None
         self.prompt = self.output = 0
 
-    def __iter__(self) -> Iterator[Arrival]:
+    def __iter__(self) -> Generator[Arrival, None, None]:
         """Once; the figures are whole when it is over. Raises InputError for an empty workload."""
         context = self._context
         for arrival in self._workload:

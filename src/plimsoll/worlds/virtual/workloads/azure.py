@@ -6,6 +6,7 @@ Source of the shape: Azure/AzurePublicDataset, CC-BY 4.0.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,9 +40,12 @@ class AzureTrace:
 
     def __iter__(self) -> Iterator[Arrival]:
         """See Workload. A length of 0 counts as 1."""
+        with closing(table(self.path, COLUMNS)) as rows:
+            yield from self._arrivals(rows)
+
+    def _arrivals(self, rows: Iterator[tuple[int, list[str]]]) -> Iterator[Arrival]:
         path, model = self.path, self.model
         take = Order(path, allow_gaps=self.allow_gaps).take
-        rows = table(path, COLUMNS)
         _, header = next(rows)
         when, prompt, output = map(header.index, ("TIMESTAMP", "ContextTokens", "GeneratedTokens"))
         start: datetime | None = None

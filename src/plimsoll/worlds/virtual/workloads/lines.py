@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
@@ -15,8 +16,9 @@ _GZIP = b"\x1f\x8b"
 _LONGEST = 1 << 20  # characters of a line; a longer one is of no trace
 
 
-def lines(path: Path) -> Iterator[str]:
-    """The lines of a text file with their ends; a mark of byte order is left out.
+def lines(path: Path) -> Generator[str, None, None]:
+    """The lines of a text file with their ends; a mark of byte order is left out. Whoever stops
+    before the end closes it, and the file with it.
 
     Raises InputError where the file cannot be read, is no text, or ends within compressed data.
     """
@@ -58,10 +60,10 @@ def lines(path: Path) -> Iterator[str]:
 
 def first_line(path: Path) -> str:
     """The first line without its end. Raises InputError where it is empty or no text."""
-    for line in lines(path):
-        if line.strip():
-            return line.strip()
-        break
+    with closing(lines(path)) as text:
+        first = next(text, "").strip()
+    if first:
+        return first
     raise InputError("nothing in the first line", where=f"{path}:1", hint=KINDS, code="trace.empty")
 
 
@@ -73,36 +75,37 @@ KINDS = (
 """What files can be read, as a hint."""
 
 
-def table(path: Path, columns: frozenset[str]) -> Iterator[tuple[int, list[str]]]:
+def table(path: Path, columns: frozenset[str]) -> Generator[tuple[int, list[str]], None, None]:
     """Line number and cells of each row below the header; rows without cells are left out.
 
     The first pair is the header itself. Raises InputError where a column is missing, unknown or
     twice, or a row has not as many cells as the header.
     """
-    rows = csv.reader(lines(path), strict=True)
-    try:
-        header = next(rows, [])
-        check_columns(header, columns, path)
-        yield 1, header
-        width = len(header)
-        for row in rows:
-            if len(row) != width:
-                if not row:
-                    continue
-                raise InputError(
-                    f"{len(row)} cells, where the header has {width}",
-                    where=f"{path}:{rows.line_num}",
-                    hint="a row may be cut off, or have a comma too many",
-                    code="trace.row",
-                )
-            yield rows.line_num, row
-    except csv.Error as error:
-        raise InputError(
-            f"not CSV: {error}",
-            where=f"{path}:{rows.line_num}",
-            hint="see whether a quote is not closed",
-            code="trace.row",
-        ) from error
+    with closing(lines(path)) as text:
+        rows = csv.reader(text, strict=True)
+        try:
+            header = next(rows, [])
+            check_columns(header, columns, path)
+            yield 1, header
+            width = len(header)
+            for row in rows:
+                if len(row) != width:
+                    if not row:
+                        continue
+                    raise InputError(
+                        f"{len(row)} cells, where the header has {width}",
+                        where=f"{path}:{rows.line_num}",
+                        hint="a row may be cut off, or have a comma too many",
+                        code="trace.row",
+                    )
+                yield rows.line_num, row
+        except csv.Error as error:
+            raise InputError(
+                f"not CSV: {error}",
+                where=f"{path}:{rows.line_num}",
+                hint="see whether a quote is not closed",
+                code="trace.row",
+            ) from error
 
 
 def check_columns(found: list[str], known: frozenset[str], path: Path) -> None:

@@ -6,6 +6,7 @@ Source of the shape: kvcache-ai/Mooncake (FAST'25), Apache-2.0.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -54,10 +55,14 @@ class MooncakeTrace:
 
     def __iter__(self) -> Iterator[Arrival]:
         """See Workload. A length of 0 counts as 1."""
+        with closing(lines(self.path)) as texts:
+            yield from self._arrivals(texts)
+
+    def _arrivals(self, texts: Iterator[str]) -> Iterator[Arrival]:
         path, model = self.path, self.model
         take = Order(path, allow_gaps=self.allow_gaps).take
         start: float | None = None
-        for number, text in enumerate(lines(path), 1):
+        for number, text in enumerate(texts, 1):
             try:
                 line = _decode(text)
             except msgspec.MsgspecError as error:

@@ -6,7 +6,8 @@ Source of the shape: derived from alibaba/ServeGen, Apache-2.0.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -136,7 +137,13 @@ def peers(clients: Sequence[str], requests: Sequence[float], known: frozenset[st
 
 
 def _read(path: Path, model: str) -> dict[tuple[str, float], dict[str, Quantiles]]:
-    rows = table(path, COLUMNS)
+    with closing(table(path, COLUMNS)) as rows:
+        return _quantiles(rows, path, model)
+
+
+def _quantiles(
+    rows: Iterator[tuple[int, list[str]]], path: Path, model: str
+) -> dict[tuple[str, float], dict[str, Quantiles]]:
     _, header = next(rows)
     places = [header.index(name) for name in ("model", "client", "t_s", "field")]
     quantiles = [header.index(f"q{level:g}") for level in _LEVELS]

@@ -9,6 +9,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -143,7 +144,13 @@ def read_rates(path: Path, model: str | None = None, *, allow_gaps: bool = False
     Raises InputError that names the line: columns, values, windows of a client that are twice or
     not in order, and, unless `allow_gaps`, windows in which all clients are missing.
     """
-    rows = table(path, COLUMNS)
+    with closing(table(path, COLUMNS)) as rows:
+        return _read(rows, path, model, allow_gaps=allow_gaps)
+
+
+def _read(
+    rows: Iterator[tuple[int, list[str]]], path: Path, model: str | None, *, allow_gaps: bool
+) -> Rates:
     _, header = next(rows)
     places = tuple(map(header.index, ("model", "client", "t_s", "rate_rps", "iat_dist", "p1")))
     found: dict[str, Rates] = {}
